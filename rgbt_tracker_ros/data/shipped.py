@@ -1,0 +1,50 @@
+"""The clip that comes with the package, and the boxes that come with clips."""
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from rgbt_tracker_ros.types import Box
+
+ASSETS = Path(__file__).resolve().parents[1] / 'assets'
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedClip:
+    """Files of a clip: two videos of equal length, and the true boxes."""
+
+    rgb: Path
+    thermal: Path
+    groundtruth: Path
+
+
+SMOKE = ShippedClip(*(ASSETS / 'smoke' / n for n in ('rgb.mp4', 'thermal.mp4', 'groundtruth.csv')))
+"""A person crosses a room full of smoke: see assets/smoke/README.md."""
+
+
+def read_boxes(path: str | Path) -> dict[int, Box]:
+    """Read a CSV file with the columns frame, x, y, w, h; others are ignored.
+
+    Frames without the target have no row.
+
+    :raises ValueError: if a column is missing, a value is no number, or a frame comes twice.
+    :raises OSError: if the file can't be read.
+    """
+    boxes: dict[int, Box] = {}
+    with open(path, newline='', encoding='utf-8') as file:
+        rows = csv.DictReader(file)
+        missing = {'frame', 'x', 'y', 'w', 'h'} - set(rows.fieldnames or ())
+        if missing:
+            raise ValueError(f'{path}: no column {", ".join(sorted(missing))}; '
+                             'the first line must name frame,x,y,w,h')
+        for row in rows:
+            try:
+                frame = int(row['frame'])
+                box = Box(*(float(row[name]) for name in 'xywh'))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f'{path}, line {rows.line_num}: {error}') from error
+            if frame in boxes:
+                raise ValueError(f'{path}, line {rows.line_num}: frame {frame} is there twice')
+            boxes[frame] = box
+    return boxes

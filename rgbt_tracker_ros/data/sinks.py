@@ -1,0 +1,78 @@
+"""Write results: videos, and JSON that is whole or not there."""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import sys
+
+import cv2
+
+from rgbt_tracker_ros.types import Image
+
+VIDEO_CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG'}
+
+
+class SinkError(ValueError):
+    """A result that can't be written; the text names the file and what is wrong with it."""
+
+
+class VideoSink:
+    """A video file, opened when its first frame tells the size; a context manager."""
+
+    def __init__(self, path: str | Path, fps: float) -> None:
+        """Check the name.
+
+        :raises SinkError: if it does not end in one of VIDEO_CODECS.
+        """
+        self.path, self.fps = Path(path), fps
+        if self.path.suffix.lower() not in VIDEO_CODECS:
+            raise SinkError(f'{path}: a video must end in {" or ".join(VIDEO_CODECS)}')
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, image: Image) -> None:
+        """Append a frame, (H, W, 3) uint8 RGB, of the first one's size.
+
+        :raises SinkError: if the file can't be opened.
+        """
+        size = image.shape[1], image.shape[0]
+        if self._writer is None:
+            codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
+            self._writer = cv2.VideoWriter(str(self.path), codec, self.fps, size)
+            self._size = size
+            if not self._writer.isOpened():
+                raise SinkError(f"{self.path}: OpenCV can't write a video there")
+        if size != self._size:          # OpenCV would leave it out without a word
+            image = cv2.resize(image, self._size).astype(image.dtype, copy=False)
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def __enter__(self) -> VideoSink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_json(path: str | Path, data: object) -> None:
+    """Write JSON to a file, by way of a temporary one beside it; '-' is standard output.
+
+    :raises ValueError: if there is a NaN or infinity in the data.
+    """
+    text = json.dumps(data, allow_nan=False) + '\n'
+    file = Path(path)
+    if str(path) == '-':
+        sys.stdout.write(text)
+    elif file.exists() and not file.is_file():
+        file.write_text(text)           # a pipe or a device must not be replaced
+    else:
+        part = file.with_name(f'.{file.name}.{os.getpid()}.part')
+        try:
+            part.write_text(text)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,42 @@
+"""Blocks of the compact convolutional backbone."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvBN(nn.Sequential):
+    """3x3 or 1x1 convolution, batch norm and, unless `act` is False, ReLU."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1,
+                 act: bool = True) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout)]
+        if act:
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al., 2016, ResNet-18)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = ConvBN(width, width)
+        self.conv2 = ConvBN(width, width, act=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.conv2(self.conv1(x)))
+
+
+def stage(cin: int, cout: int, blocks: int) -> nn.Sequential:
+    """Halve the resolution, then refine: (B, cin, H, W) -> (B, cout, H/2, W/2)."""
+    return nn.Sequential(ConvBN(cin, cout, stride=2), *(BasicBlock(cout) for _ in range(blocks)))
+
+
+def fuse_batch_norm(module: nn.Module) -> None:
+    """Fold every ConvBN's batch norm into its convolution, in place; for inference only."""
+    for child in module.modules():
+        if isinstance(child, ConvBN) and isinstance(child[1], nn.BatchNorm2d):
+            child[0] = nn.utils.fuse_conv_bn_eval(child[0].eval(), child[1].eval())
+            child[1] = nn.Identity()

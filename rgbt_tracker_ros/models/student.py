@@ -1,0 +1,140 @@
+"""The student: one stream for both modalities, template features cached."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+import torch.nn.functional as F
+
+from rgbt_tracker_ros.models.convnet import ConvBN, stage
+from rgbt_tracker_ros.models.fusion import GatedFusion
+from rgbt_tracker_ros.models.heads import CenterHead
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Sizes of a Student; kept beside its weights."""
+
+    template_size: int = 96
+    search_size: int = 192
+    template_factor: float = 2.0
+    search_factor: float = 4.0
+    stem: int = 32
+    width8: int = 80
+    width16: int = 144
+    blocks8: int = 2
+    blocks16: int = 2
+    head: int = 64
+    stride: int = 8
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the sizes by name."""
+        return asdict(self)
+
+
+class Template(NamedTuple):
+    """What is kept of the template: (B, C, T) descriptors and values of its T cells, and the
+    weights (B, 2) of the modalities it was made with."""
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor
+    weights: Tensor
+
+
+class Output(NamedTuple):
+    """Answer for a search crop: `logits` (B, 1, S, S), corner `boxes` (B, 4, S, S) in crop px,
+    `weights` (B, 2, S', S') of the modalities."""
+
+    logits: Tensor
+    boxes: Tensor
+    weights: Tensor
+
+
+class Student(nn.Module):
+    """RGB and thermal stems, gated fusion at stride 4, one backbone, matching, centre head.
+
+    Matching is by two means: the cosine of every search cell with every template cell
+    (pixel-wise correlation, Yan et al., 2021, Alpha-Refine), and reading the template's features
+    and its box mask through attention (space-time memory, Oh et al., 2019).
+
+    Inputs are uint8: RGB (B, 3, n, n), thermal (B, 1, n, n); a missing modality is all zero and
+    has 0 in `present` (B, 2), float. The template's cells do not look at the search crop, so
+    `encode_template` runs once for a target.
+    """
+
+    def __init__(self, config: StudentConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or StudentConfig()
+        self.rgb_stem = nn.Sequential(ConvBN(3, c.stem // 2, stride=2),
+                                      ConvBN(c.stem // 2, c.stem, stride=2))
+        self.thermal_stem = nn.Sequential(ConvBN(1, c.stem // 2, stride=2),
+                                          ConvBN(c.stem // 2, c.stem, stride=2))
+        self.fusion = GatedFusion(c.stem, c.stem + c.stem // 2)
+        self.stage8 = stage(c.stem + c.stem // 2, c.width8, c.blocks8)
+        self.stage16 = stage(c.width8, c.width16, c.blocks16)
+        self.lateral = ConvBN(c.width16, c.width8, 1, act=False)
+        self.neck = ConvBN(c.width8, c.width8)
+        tokens = (c.template_size // c.stride) ** 2
+        self.key = nn.Conv2d(c.width8, c.width8, 1)
+        self.value = nn.Conv2d(c.width8 + 1, c.width8, 1)
+        self.temperature = nn.Parameter(torch.tensor(10.0))
+        self.join = ConvBN(2 * c.width8 + tokens + 1, c.head, 1)
+        self.head = CenterHead(c.head, c.head, c.stride)
+
+    def features(self, rgb: Tensor, thermal: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, C, n/8, n/8) features and (B, 2, n/4, n/4) modality weights."""
+        dtype = self.key.weight.dtype
+        x_rgb = (rgb.to(dtype) / 255 - 0.45) / 0.25
+        x_thermal = (thermal.to(dtype) / 255 - 0.3) / 0.25
+        fused, weights = self.fusion(self.rgb_stem(x_rgb), self.thermal_stem(x_thermal), present)
+        x8 = self.stage8(fused)
+        x16 = self.lateral(self.stage16(x8))
+        up = F.interpolate(x16, scale_factor=2.0, mode='nearest')
+        return self.neck(torch.relu(x8 + up)), weights
+
+    def encode_template(self, rgb: Tensor, thermal: Tensor, present: Tensor,
+                        mask: Tensor) -> Template:
+        """Encode a template crop; `mask` (B, 1, n/8, n/8) is the share of each cell in the box."""
+        x, weights = self.features(rgb, thermal, present)
+        mask = mask.to(x.dtype)
+        return Template(F.normalize(self.key(x).flatten(2), dim=1),
+                        self.value(torch.cat((x, mask), 1)).flatten(2), mask.flatten(2),
+                        (weights * mask_resize(mask, weights)).sum((2, 3)))
+
+    def forward(self, template: Template, rgb: Tensor, thermal: Tensor,
+                present: Tensor) -> Output:
+        """Look for the template in a search crop of (B, ., n, n)."""
+        x, weights = self.features(rgb, thermal, present)
+        b, _, h, w = x.shape
+        query = F.normalize(self.key(x).flatten(2), dim=1)
+        cosine = query.transpose(1, 2) @ template.keys  # (B, search cells, template cells)
+        attention = torch.softmax(self.temperature * cosine.float(), 2).to(x.dtype)
+        read = (attention @ template.values.transpose(1, 2)).transpose(1, 2)
+        inside = (attention @ template.mask.transpose(1, 2)).transpose(1, 2)
+        # only what the box holds votes for the target
+        votes = (cosine * template.mask).transpose(1, 2)
+        joined = torch.cat((x, read.reshape(b, -1, h, w), votes.reshape(b, -1, h, w),
+                            inside.reshape(b, 1, h, w)), 1)
+        logits, edges = self.head(self.join(joined))
+        return Output(logits.float(), self.head.boxes(edges), weights)
+
+
+def mask_resize(mask: Tensor, like: Tensor) -> Tensor:
+    """Resize a (B, 1, h, w) mask to the size of `like` and scale it to a sum of 1."""
+    m = F.interpolate(mask.float(), size=like.shape[2:], mode='nearest')
+    return m / m.sum((2, 3), keepdim=True).clamp(min=1e-6)
+
+
+def box_mask(box: tuple[float, float, float, float], size: int, stride: int) -> Tensor:
+    """Share of every cell that a box (x, y, w, h, in crop px) covers: (1, 1, n, n) in [0, 1]."""
+    edges = torch.arange(size // stride + 1, dtype=torch.float32) * stride
+
+    def cover(start: float, length: float) -> Tensor:
+        low, high = edges[:-1].clamp(min=start), edges[1:].clamp(max=start + length)
+        return (high - low).clamp(min=0) / stride
+
+    x, y, w, h = box
+    return (cover(y, h)[:, None] * cover(x, w)[None, :])[None, None]

@@ -1,0 +1,80 @@
+"""Run a student as it is, in PyTorch, one crop at a time."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+
+from rgbt_tracker_ros.models import checkpoint
+from rgbt_tracker_ros.models.convnet import fuse_batch_norm
+from rgbt_tracker_ros.models.student import StudentConfig, Template, box_mask
+from rgbt_tracker_ros.runtime.device import resolve_device
+from rgbt_tracker_ros.types import Box
+
+Crop = NDArray[np.uint8]
+
+
+class Response(NamedTuple):
+    """What the network sees in a search crop of S x S cells: `logits` (S, S) float32, corner
+    `boxes` (4, S, S) float32 in crop px, `weight_thermal` (S', S') float32 in [0, 1]."""
+
+    logits: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    weight_thermal: NDArray[np.float32]
+
+
+class EagerStudent:
+    """A trained student on a device, with batch norms folded away."""
+
+    def __init__(self, path: Path | None = None, device: str = 'auto', *, sha256: str = '',
+                 threads: int = 0) -> None:
+        """Load weights; `path` None means the shipped ones, `threads` 0 leaves torch's number.
+
+        :raises CheckpointError: see `checkpoint.load`. :raises DeviceError: see `resolve_device`.
+        """
+        self._device = resolve_device(device)
+        path = path or checkpoint.SHIPPED
+        student, self.info = checkpoint.load(path, sha256)
+        if threads:
+            torch.set_num_threads(threads)
+        fuse_batch_norm(student)
+        self._student = student.to(self._device, memory_format=torch.channels_last)
+        self.name = f'{path.name} {checkpoint.sha256_of(path)[:12]}'
+
+    @property
+    def config(self) -> StudentConfig:
+        """Sizes of the network and of its crops."""
+        return self._student.config
+
+    @property
+    def device(self) -> str:
+        """Name of the device: cpu, cuda:0."""
+        return str(self._device)
+
+    def _inputs(self, rgb: Crop | None, thermal: Crop | None,
+                size: int) -> tuple[Tensor, Tensor, Tensor]:
+        a = torch.zeros(1, 3, size, size, dtype=torch.uint8) if rgb is None \
+            else torch.from_numpy(rgb).permute(2, 0, 1)[None]
+        b = torch.zeros(1, 1, size, size, dtype=torch.uint8) if thermal is None \
+            else torch.from_numpy(thermal)[None, None]
+        present = torch.tensor([[float(rgb is not None), float(thermal is not None)]])
+        return a.to(self._device), b.to(self._device), present.to(self._device)
+
+    @torch.inference_mode()
+    def encode(self, rgb: Crop | None, thermal: Crop | None, box: Box) -> Template:
+        """Encode a template crop: RGB (n, n, 3) and thermal (n, n), uint8, one of them maybe
+        None; `box` in crop px. Keep the result for as long as the target is followed."""
+        c = self.config
+        mask = box_mask(box.as_tuple(), c.template_size, c.stride).to(self._device)
+        return self._student.encode_template(*self._inputs(rgb, thermal, c.template_size), mask)
+
+    @torch.inference_mode()
+    def search(self, template: Template, rgb: Crop | None, thermal: Crop | None) -> Response:
+        """Look for the template in a search crop: RGB (n, n, 3) and thermal (n, n), uint8."""
+        out = self._student(template, *self._inputs(rgb, thermal, self.config.search_size))
+        return Response(out.logits[0, 0].cpu().numpy(), out.boxes[0].cpu().numpy(),
+                        out.weights[0, 1].cpu().numpy())

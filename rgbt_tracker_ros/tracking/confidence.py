@@ -1,0 +1,68 @@
+"""From the network's score map to one place and an honest confidence."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Map = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Logistic map from the score at the peak to the chance of an overlap of half or more.
+
+    Platt (1999): p = 1 / (1 + exp(-(scale * logit + bias))), fitted to held-out sequences and
+    kept with the weights.
+    """
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+    def __call__(self, logit: float) -> float:
+        """Return the confidence in [0, 1] for the network's raw score at the peak."""
+        z = self.scale * logit + self.bias
+        return 1 / (1 + math.exp(-z)) if z > -700 else 0.0
+
+    @classmethod
+    def from_info(cls, info: dict[str, object]) -> Calibration:
+        """Read the calibration that was saved with the weights; without one, none is applied."""
+        stored = info.get('calibration')
+        if not isinstance(stored, dict):
+            return cls()
+        return cls(float(stored['scale']), float(stored['bias']))
+
+
+class Peak(NamedTuple):
+    """The chosen cell (`row`, `column`) and the network's raw score there."""
+
+    row: int
+    column: int
+    logit: float
+
+
+def motion_prior(size: int, stride: int, center: tuple[float, float],
+                 spread: tuple[float, float]) -> Map:
+    """Gaussian around where the target should be, 1 at its centre.
+
+    :param size: cells a side. :param stride: crop px per cell.
+    :param center: (x, y) in crop px. :param spread: standard deviation (x, y) in crop px.
+    :returns: (size, size) float32.
+    """
+    at = (np.arange(size, dtype=np.float32) + 0.5) * stride
+    gx = np.exp(-0.5 * ((at - center[0]) / spread[0]) ** 2)
+    gy = np.exp(-0.5 * ((at - center[1]) / spread[1]) ** 2)
+    return np.outer(gy, gx).astype(np.float32)
+
+
+def find_peak(logits: Map, prior: Map, influence: float) -> Peak:
+    """Pick the best cell: score * (1 - influence + influence * prior).
+
+    The prior only decides between candidates; the score returned is the network's own.
+    """
+    score = 1 / (1 + np.exp(-logits)) * (1 - influence + influence * prior)
+    row, column = np.unravel_index(int(np.argmax(score)), score.shape)
+    return Peak(int(row), int(column), float(logits[row, column]))

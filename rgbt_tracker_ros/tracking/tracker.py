@@ -1,0 +1,246 @@
+"""The online tracker: init with a box, update with every pair."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+from pathlib import Path
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rgbt_tracker_ros.tracking.confidence import Calibration, Peak, find_peak, motion_prior
+from rgbt_tracker_ros.tracking.config import TrackerConfig
+from rgbt_tracker_ros.tracking.geometry import Crop
+from rgbt_tracker_ros.tracking.search import Scan
+from rgbt_tracker_ros.tracking.views import Views
+from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, State
+
+if TYPE_CHECKING:  # torch is imported by Tracker.load alone
+    from rgbt_tracker_ros.models.student import Template
+    from rgbt_tracker_ros.runtime.eager import EagerStudent, Response
+
+MIN_SIZE = 4.0  # px: a target is never thought smaller
+
+
+@dataclass(slots=True)
+class _Found:
+    """A candidate in image pixels, with the share of thermal in it."""
+
+    box: Box
+    confidence: float
+    weight_thermal: float
+
+
+class Tracker:
+    """Follow one target through pairs of images.
+
+    >>> tracker = Tracker.load()
+    >>> tracker.init(first_pair, Box(520, 134, 73, 258))
+    >>> for pair in pairs:
+    ...     estimate = tracker.update(pair)
+    """
+
+    def __init__(self, student: EagerStudent, config: TrackerConfig | None = None) -> None:
+        self._student = student
+        self._calibration = Calibration.from_info(student.info)
+        self.config = config or TrackerConfig()
+        self._views = Views(self.config)
+        self.reset()
+
+    @classmethod
+    def load(cls, model: str | Path = '', device: str = 'auto',
+             config: TrackerConfig | None = None, *, sha256: str = '',
+             threads: int = 0) -> Tracker:
+        """Load a student and make a tracker of it.
+
+        :param model: a .safetensors file; '' is the shipped student.
+        :param device: 'auto', 'cpu' or 'cuda:N'.
+        :param sha256: what the file's sha256 must begin with; '' for any.
+        :param threads: CPU threads of torch; 0 leaves its own choice.
+        :raises CheckpointError: (a ValueError) unknown file, wrong sha256, wrong shapes.
+        :raises DeviceError: (a RuntimeError) a GPU that is not there.
+        """
+        from rgbt_tracker_ros.runtime.eager import EagerStudent
+        return cls(EagerStudent(Path(model) if model else None, device, sha256=sha256,
+                                threads=threads), config)
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: cpu, cuda:0."""
+        return self._student.device
+
+    @property
+    def model_name(self) -> str:
+        """File name of the weights and the first 12 digits of their sha256."""
+        return self._student.name
+
+    @property
+    def has_target(self) -> bool:
+        """Whether `update` may be called."""
+        return self._template is not None
+
+    def reset(self) -> None:
+        """Forget the target; the thermal range and the frozen pictures are remembered."""
+        self._template: Template | None = None
+        self._state = State.IDLE
+        self._box = Box(0, 0, 0, 0)
+        self._velocity = np.zeros(2)      # px per second
+        self._stamp = 0
+        self._weak = 0                    # frames in a row below the lost threshold
+        self._scan: Scan | None = None
+        self._crops: dict[str, np.ndarray] = {}
+
+    def warm_up(self) -> None:
+        """Run the network twice, so that the first frame is as quick as the others."""
+        c = self._student.config
+        t, s = c.template_size, c.search_size
+        template = self._student.encode(np.zeros((t, t, 3), np.uint8), np.zeros((t, t), np.uint8),
+                                        Box(t / 4, t / 4, t / 2, t / 2))
+        for _ in range(2):
+            self._student.search(template, np.zeros((s, s, 3), np.uint8),
+                                 np.zeros((s, s), np.uint8))
+
+    def init(self, pair: Pair, box: Box) -> Estimate:
+        """Start to follow what `box` shows in `pair`'s reference image.
+
+        :raises BoxError: box not finite, without area or outside; a target that was followed
+            before is then still followed.
+        """
+        begin = time.perf_counter()
+        box = box.checked(*pair.size, min_size=MIN_SIZE)
+        self.reset()
+        self._views.configure(self.config)
+        self._views.start(pair)
+        self._views.see(pair)
+        c = self._student.config
+        crop = Crop.around(box, c.template_factor, c.template_size)
+        rgb, thermal = self._views.cut(crop)
+        self._template = self._student.encode(rgb, thermal, crop.to_crop(box))
+        self._box, self._stamp, self._state = box, pair.stamp, State.TRACKING
+        weight = float(self._template.weights[0, 1])
+        total = time.perf_counter() - begin
+        return Estimate(box, 1.0, self._state, 1 - weight, weight,
+                        {'crop': 0.0, 'network': total, 'total': total}, self._views.frozen)
+
+    def update(self, pair: Pair) -> Estimate:
+        """Find the target in the next pair.
+
+        :raises RuntimeError: before `init`.
+        :raises PairError: if the reference image has changed its size.
+        """
+        if self._template is None:
+            raise RuntimeError('Tracker.update was called before Tracker.init')
+        begin = time.perf_counter()
+        self._timings = {'crop': 0.0, 'network': 0.0}
+        self._views.configure(self.config)
+        self._views.see(pair)
+        elapsed = (pair.stamp - self._stamp) / 1e9
+        if not 0 < elapsed < 1:  # equal or restarted stamps, or a long gap: no motion is known
+            elapsed, self._velocity = 0.0, self._velocity * 0
+        self._stamp = pair.stamp
+        found = self._track(elapsed) if self._scan is None else self._search(pair.stamp)
+        self._timings['total'] = time.perf_counter() - begin
+        return Estimate(self._visible(self._box), found.confidence, self._state,
+                        1 - found.weight_thermal, found.weight_thermal, self._timings,
+                        self._views.frozen)
+
+    def _track(self, elapsed: float) -> _Found:
+        """Look around where the target should be now."""
+        c = self.config
+        x, y = self._box.center
+        dx, dy = self._velocity * elapsed
+        found = self._look(self._box, self._inside(x + dx, y + dy))
+        if found.confidence >= c.lost_threshold:
+            self._weak = 0
+            self._follow(found, elapsed)
+            self._state = State.TRACKING if found.confidence >= c.tracking_threshold \
+                else State.UNCERTAIN
+            return found
+        # too weak to move after it: hold the box, and let the speed die away
+        self._weak += 1
+        self._velocity *= 0.8
+        self._state = State.UNCERTAIN
+        if self._weak >= c.lost_frames:
+            self._state = State.SEARCHING
+            self._scan = Scan(self._box, self._stamp, self._student.config.search_factor)
+        return found
+
+    def _search(self, stamp: int) -> _Found:
+        """Look where the target was, and at one more place of a growing window."""
+        assert self._scan is not None
+        c = self.config
+        best: _Found | None = None
+        for center in self._scan.places(self._views.size, c.search_growth):
+            found = self._look(self._box, center, influence=0.0)
+            if best is None or found.confidence > best.confidence:
+                best = found
+        assert best is not None
+        if best.confidence >= c.tracking_threshold:
+            # an echo at the rim of a window is not enough: look again with it in the middle
+            again = self._look(best.box, best.box.center, influence=0.0)
+            if again.confidence >= c.tracking_threshold:
+                self._scan, self._weak, self._velocity = None, 0, np.zeros(2)
+                self._box, self._state = self._sized(again.box, 0.5), State.TRACKING
+                return again
+        searched = (stamp - self._scan.since) / 1e9
+        self._state = State.LOST if searched >= c.lost_after else State.SEARCHING
+        return best
+
+    def _look(self, box: Box, center: tuple[float, float],
+              influence: float | None = None) -> _Found:
+        """Run the network on one window; `box` gives the scale and the motion prior's width."""
+        assert self._template is not None
+        sizes = self._student.config
+        if influence is None:
+            influence = self.config.window_influence
+        start = time.perf_counter()
+        crop = Crop.around(box, sizes.search_factor, sizes.search_size, center)
+        rgb, thermal = self._views.cut(crop)
+        cut = time.perf_counter()
+        response = self._student.search(self._template, rgb, thermal)
+        done = time.perf_counter()
+        self._timings['crop'] += cut - start
+        self._timings['network'] += done - cut
+        # the prior is as wide as the target is large: it may move by its own size a frame
+        spread = 0.75 * math.sqrt(box.area) * crop.scale
+        cells, middle = response.logits.shape[0], sizes.search_size / 2
+        prior = motion_prior(cells, sizes.stride, (middle, middle), (spread, spread))
+        return self._candidate(response, find_peak(response.logits, prior, influence), crop)
+
+    def _candidate(self, response: Response, peak: Peak, crop: Crop) -> _Found:
+        x1, y1, x2, y2 = (float(v) for v in response.boxes[:, peak.row, peak.column])
+        box = crop.from_crop(Box(x1, y1, max(x2 - x1, 1e-3), max(y2 - y1, 1e-3)))
+        ratio = response.weight_thermal.shape[0] / crop.size
+        rows = slice(max(int(y1 * ratio), 0), max(int(math.ceil(y2 * ratio)), 1))
+        columns = slice(max(int(x1 * ratio), 0), max(int(math.ceil(x2 * ratio)), 1))
+        area = response.weight_thermal[rows, columns]
+        weight = float(area.mean()) if area.size else float(response.weight_thermal.mean())
+        return _Found(box, self._calibration(peak.logit), weight)
+
+    def _follow(self, found: _Found, elapsed: float) -> None:
+        """Move the box to the candidate, its size more slowly, and learn the speed."""
+        before = self._box.center
+        self._box = self._sized(found.box, 0.5 * found.confidence)
+        if elapsed > 0:
+            moved = np.subtract(self._box.center, before) / elapsed
+            self._velocity = 0.6 * self._velocity + 0.4 * moved
+
+    def _sized(self, box: Box, rate: float) -> Box:
+        """Return `box` with a size between the last one and its own, kept inside the image."""
+        w = math.exp((1 - rate) * math.log(self._box.w) + rate * math.log(max(box.w, MIN_SIZE)))
+        h = math.exp((1 - rate) * math.log(self._box.h) + rate * math.log(max(box.h, MIN_SIZE)))
+        width, height = self._views.size
+        return Box.from_center(*self._inside(*box.center), min(w, width), min(h, height))
+
+    def _inside(self, x: float, y: float) -> tuple[float, float]:
+        """Return the point of the image nearest to (x, y)."""
+        width, height = self._views.size
+        return min(max(x, 0.0), float(width)), min(max(y, 0.0), float(height))
+
+    def _visible(self, box: Box) -> Box:
+        """Return the part of a box that lies in the image; all of it where too little would."""
+        try:
+            return box.checked(*self._views.size, min_size=1.0)
+        except BoxError:
+            return box

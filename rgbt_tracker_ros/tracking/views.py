@@ -1,0 +1,101 @@
+"""The two images of a pair, made ready for cropping in one frame of reference."""
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rgbt_tracker_ros.tracking.config import TrackerConfig
+from rgbt_tracker_ros.tracking.geometry import Crop, Matrix, thermal_to_rgb
+from rgbt_tracker_ros.tracking.thermal import FrozenDetector, ThermalNormalizer
+from rgbt_tracker_ros.types import Pair, PairError
+
+Levels = NDArray[np.uint8]
+NAMES = ('rgb', 'thermal')
+
+
+class Views:
+    """Keeps, from pair to pair, what the images themselves need: the thermal range, the frozen
+    pictures, and the registration. The reference image is the one that the target was given in:
+    RGB, or thermal where there was no RGB then."""
+
+    def __init__(self, config: TrackerConfig) -> None:
+        self._normalizer = ThermalNormalizer(config)
+        self._frozen = {name: FrozenDetector(config.frozen_after) for name in NAMES}
+        self._config = config
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._reference = ''
+        self._maps: dict[str, Matrix | None] = {}
+        self._images: dict[str, Levels] = {}
+        self.frozen: tuple[str, ...] = ()
+
+    def configure(self, config: TrackerConfig) -> None:
+        """Take new settings at the next pair."""
+        if config is self._config:
+            return
+        if config.frozen_after != self._config.frozen_after:
+            self._frozen = {n: FrozenDetector(config.frozen_after) for n in NAMES}
+        if config.homography != self._config.homography:
+            self._maps.clear()
+        self._config = self._normalizer.config = config
+
+    def start(self, pair: Pair) -> None:
+        """Make `pair` the first of a target: its reference image is the frame of all boxes."""
+        self._reference = 'rgb' if pair.rgb is not None else 'thermal'
+        self._sizes.clear()
+        self._maps.clear()
+
+    def see(self, pair: Pair) -> None:
+        """Take the next pair.
+
+        :raises PairError: if the reference image has changed its size since the target was given.
+        """
+        images: dict[str, Levels] = {}
+        still = []
+        for name, image in (('rgb', pair.rgb), ('thermal', pair.thermal)):
+            if image is None:
+                continue
+            size = image.shape[1], image.shape[0]
+            known = self._sizes.get(name)
+            if known is not None and known != size and name == self._reference:
+                raise PairError(f'{name} image is {size[0]}x{size[1]}, the target was given in '
+                                f'{known[0]}x{known[1]}; give the target again')
+            if known != size:
+                self._sizes[name] = size
+                self._maps.clear()
+            if self._frozen[name].update(image, pair.stamp):
+                still.append(name)
+            images[name] = self._normalizer(image) if name == 'thermal' else image
+        # if nothing moves anywhere it is the scene that stands still, or nothing better is there
+        self.frozen = tuple(still)
+        if 0 < len(still) < len(images):
+            images = {n: im for n, im in images.items() if n not in still}
+        self._images = images
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the reference image, px."""
+        return self._sizes[self._reference]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Modalities that can be cropped now."""
+        return tuple(self._images)
+
+    def _map(self, name: str) -> Matrix | None:
+        """Return the map from image `name` to the reference image; None where it is the same."""
+        if name == self._reference:
+            return None
+        if name not in self._maps:
+            other = self._sizes.get(self._reference)
+            assert other is not None
+            thermal, rgb = (self._sizes[name], other) if name == 'thermal' \
+                else (other, self._sizes[name])
+            m = thermal_to_rgb(self._config.homography, thermal, rgb)
+            self._maps[name] = m if name == 'thermal' else np.linalg.inv(m)
+        return self._maps[name]
+
+    def cut(self, crop: Crop) -> tuple[Levels | None, Levels | None]:
+        """Return the RGB (n, n, 3) and thermal (n, n) crops, None where an image is missing."""
+        rgb, thermal = (crop.cut(self._images[n], self._map(n)) if n in self._images else None
+                        for n in NAMES)
+        return rgb, thermal

@@ -49,7 +49,7 @@ def blurred(rng: Rng, image: Crop) -> Crop:
     angle = rng.random() * np.pi
     c = (n - 1) / 2
     for t in np.linspace(-c, c, 2 * n):
-        kernel[int(round(c + t * np.sin(angle))), int(round(c + t * np.cos(angle)))] = 1
+        kernel[round(c + t * np.sin(angle)), round(c + t * np.cos(angle))] = 1
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 

@@ -18,7 +18,8 @@ SIDE = 64  # px of a patch
 @dataclass(slots=True)
 class Patch:
     """`rgb` (SIDE, SIDE, 3) uint8, `thermal` (SIDE, SIDE) uint8, `alpha` (SIDE, SIDE) float32 in
-    [0, 1]; the silhouette fills the square, `aspect` is the object's width over height."""
+    [0, 1]; the silhouette fills the square, `aspect` is the object's width over height.
+    """
 
     rgb: NDArray[np.uint8]
     thermal: NDArray[np.uint8]
@@ -86,7 +87,8 @@ def made_up(rng: Rng) -> Patch:
 def clothed(thermal: NDArray[np.uint8], mask: NDArray[np.bool_], aspect: float, seed: int,
             rgb: NDArray[np.uint8] | None = None) -> Patch:
     """Return a real silhouette with its thermal appearance, and colours from `rgb`, or, where
-    there is no RGB, made-up clothes that depend on `seed` alone: the same person keeps them."""
+    there is no RGB, made-up clothes that depend on `seed` alone: the same person keeps them.
+    """
     alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)
     if rgb is None:
         rng = np.random.default_rng(seed)

@@ -23,7 +23,8 @@ from rgbt_tracker_ros.types import Box
 @dataclass(slots=True)
 class View:
     """One crop in both modalities: `rgb` (n, n, 3), `thermal` (n, n), uint8, which of the two are
-    `present`, and the target's `box` in crop px."""
+    `present`, and the target's `box` in crop px.
+    """
 
     rgb: NDArray[np.uint8]
     thermal: NDArray[np.uint8]

@@ -11,6 +11,7 @@ import csv
 from dataclasses import dataclass
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,8 @@ STRIDE = 2  # every second frame of a video: neighbours teach little
 @dataclass(slots=True)
 class Track:
     """One object in a clip: frame indices into the clip, boxes (x, y, w, h) in px, and
-    silhouettes (64, 64) bool, stretched from the box, or None."""
+    silhouettes (64, 64) bool, stretched from the box, or None.
+    """
 
     frames: NDArray[np.int32]
     boxes: NDArray[np.float32]
@@ -111,7 +113,7 @@ def _hit_uav(folder: Path) -> Iterator[Clip]:
             if r['class'] != 'DontCare' and min(float(r['w']), float(r['h'])) >= 6:
                 boxes.setdefault(r['image'], []).append([float(r[k]) for k in 'xywh'])
     names = sorted(boxes)
-    images = [cv2.imread(str(folder / n), cv2.IMREAD_GRAYSCALE) for n in names]
+    images: list[Any] = [cv2.imread(str(folder / n), cv2.IMREAD_GRAYSCALE) for n in names]
     tracks = [Track(np.array([i], np.int32), np.array([b], np.float32), None)
               for i, n in enumerate(names) for b in boxes[n]]
     yield Clip('hit_uav', np.stack(images), None, tracks)
@@ -140,7 +142,7 @@ def build(data: Path, cache: Path) -> None:
             np.save(f'{stem}.thermal.npy', clip.thermal)
             if clip.rgb is not None:
                 np.save(f'{stem}.rgb.npy', clip.rgb)
-            arrays = {}
+            arrays: dict[str, Any] = {}
             for k, t in enumerate(clip.tracks):
                 arrays[f'{k}.frames'], arrays[f'{k}.boxes'] = t.frames, t.boxes
                 if t.masks is not None:

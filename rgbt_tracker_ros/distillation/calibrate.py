@@ -17,7 +17,8 @@ from rgbt_tracker_ros.models.student import Student
 
 class Outcome(NamedTuple):
     """Per sample: the `logit` at the peak, the `overlap` (IoU) of the box there, 0 where the
-    target was absent."""
+    target was absent.
+    """
 
     logit: NDArray[np.float64]
     overlap: NDArray[np.float64]

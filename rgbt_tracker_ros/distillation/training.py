@@ -16,6 +16,7 @@ from tqdm import tqdm
 from rgbt_tracker_ros.data.samples import Samples
 from rgbt_tracker_ros.distillation.losses import task_loss
 from rgbt_tracker_ros.models import checkpoint
+from rgbt_tracker_ros.models.convnet import channels_last
 from rgbt_tracker_ros.models.student import Student, StudentConfig, Template, box_mask
 
 
@@ -74,7 +75,8 @@ class Training:
                  sizes: StudentConfig | None = None) -> None:
         self.config, self.out, self.device = config, out, torch.device(device)
         torch.manual_seed(config.seed)
-        self.student = Student(sizes).to(self.device, memory_format=torch.channels_last)
+        self.student = Student(sizes).to(self.device)
+        channels_last(self.student)
         self.average = Student(sizes).to(self.device)
         self.average.load_state_dict(self.student.state_dict())
         decay = [p for p in self.student.parameters() if p.ndim > 1]
@@ -123,7 +125,7 @@ class Training:
         losses = task_loss(out.logits, out.boxes, batch['search_box'], batch['visible'],
                            self.student.config.stride)
         self.optimizer.zero_grad(set_to_none=True)
-        losses['loss'].backward()
+        torch.autograd.backward(losses['loss'])
         norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.config.clip)
         self.optimizer.step()
         self.step += 1

@@ -55,7 +55,7 @@ def load(path: Path, sha256: str = '') -> tuple[Student, dict[str, object]]:
     try:
         with safe_open(path, 'pt') as file:
             meta = file.metadata() or {}
-            state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            state = {k: file.get_tensor(k) for k in file.keys()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f'{path} is not a readable safetensors file: {error}') from error
     if meta.get('format') != FORMAT:
@@ -67,7 +67,8 @@ def load(path: Path, sha256: str = '') -> tuple[Student, dict[str, object]]:
         known = {f.name for f in fields(StudentConfig)}
         student = Student(StudentConfig(**{k: v for k, v in stored.items() if k in known}))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f'{path} has a broken description of its network: {error}') from error
+        raise CheckpointError(
+            f'{path} has a broken description of its network: {error}') from error
     wanted = {k: tuple(v.shape) for k, v in student.state_dict().items()
               if not k.endswith('num_batches_tracked')}
     given = {k: tuple(v.shape) for k, v in state.items()}

@@ -22,8 +22,9 @@ class CenterHead(nn.Module):
                                    nn.Conv2d(width // 2, 1, 1))
         self.edges = nn.Sequential(ConvBN(cin, width), ConvBN(width, width // 2),
                                    nn.Conv2d(width // 2, 4, 1))
-        nn.init.constant_(self.score[-1].bias, -4.0)  # almost every cell is background
-        nn.init.constant_(self.edges[-1].bias, 3.0)   # about half of a 48 px target
+        with torch.no_grad():
+            _last_bias(self.score).fill_(-4.0)  # almost every cell is background
+            _last_bias(self.edges).fill_(3.0)   # about half of a 48 px target
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, S, S) -> logits (B, 1, S, S) and edge distances (B, 4, S, S) in crop px."""
@@ -36,3 +37,9 @@ class CenterHead(nn.Module):
         x, y = c.view(1, 1, s), c.view(1, s, 1)
         left, top, right, bottom = edges.unbind(1)
         return torch.stack((x - left, y - top, x + right, y + bottom), 1)
+
+
+def _last_bias(layers: nn.Sequential) -> Tensor:
+    last = layers[-1]
+    assert isinstance(last, nn.Conv2d) and last.bias is not None
+    return last.bias

@@ -36,7 +36,8 @@ class StudentConfig:
 
 class Template(NamedTuple):
     """What is kept of the template: (B, C, T) descriptors and values of its T cells, and the
-    weights (B, 2) of the modalities it was made with."""
+    weights (B, 2) of the modalities it was made with.
+    """
 
     keys: Tensor
     values: Tensor
@@ -46,7 +47,8 @@ class Template(NamedTuple):
 
 class Output(NamedTuple):
     """Answer for a search crop: `logits` (B, 1, S, S), corner `boxes` (B, 4, S, S) in crop px,
-    `weights` (B, 2, S', S') of the modalities."""
+    `weights` (B, 2, S', S') of the modalities.
+    """
 
     logits: Tensor
     boxes: Tensor

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rgbt_tracker_ros.models import checkpoint
-from rgbt_tracker_ros.models.convnet import fuse_batch_norm
+from rgbt_tracker_ros.models.convnet import channels_last, fuse_batch_norm
 from rgbt_tracker_ros.models.student import StudentConfig, Template, box_mask
 from rgbt_tracker_ros.runtime.device import resolve_device
 from rgbt_tracker_ros.types import Box
@@ -20,7 +20,8 @@ Crop = NDArray[np.uint8]
 
 class Response(NamedTuple):
     """What the network sees in a search crop of S x S cells: `logits` (S, S) float32, corner
-    `boxes` (4, S, S) float32 in crop px, `weight_thermal` (S', S') float32 in [0, 1]."""
+    `boxes` (4, S, S) float32 in crop px, `weight_thermal` (S', S') float32 in [0, 1].
+    """
 
     logits: NDArray[np.float32]
     boxes: NDArray[np.float32]
@@ -42,7 +43,8 @@ class EagerStudent:
         if threads:
             torch.set_num_threads(threads)
         fuse_batch_norm(student)
-        self._student = student.to(self._device, memory_format=torch.channels_last)
+        channels_last(student)
+        self._student = student.to(self._device)
         self.name = f'{path.name} {checkpoint.sha256_of(path)[:12]}'
 
     @property
@@ -67,7 +69,8 @@ class EagerStudent:
     @torch.inference_mode()
     def encode(self, rgb: Crop | None, thermal: Crop | None, box: Box) -> Template:
         """Encode a template crop: RGB (n, n, 3) and thermal (n, n), uint8, one of them maybe
-        None; `box` in crop px. Keep the result for as long as the target is followed."""
+        None; `box` in crop px. Keep the result for as long as the target is followed.
+        """
         c = self.config
         mask = box_mask(box.as_tuple(), c.template_size, c.stride).to(self._device)
         return self._student.encode_template(*self._inputs(rgb, thermal, c.template_size), mask)

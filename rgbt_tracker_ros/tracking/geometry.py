@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 from rgbt_tracker_ros.types import Box
 
 Matrix = NDArray[np.float64]
+Pixel = TypeVar('Pixel', np.uint8, np.uint16, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
     """A square window of the reference image: left edge `x0`, top edge `y0`, `side` px of the
-    image, shown as `size` x `size` px."""
+    image, shown as `size` x `size` px.
+    """
 
     x0: float
     y0: float
@@ -56,7 +59,7 @@ class Crop:
         s = self.scale
         return np.array([[s, 0, -self.x0 * s], [0, s, -self.y0 * s], [0, 0, 1]])
 
-    def cut(self, image: NDArray, homography: Matrix | None = None) -> NDArray:
+    def cut(self, image: NDArray[Pixel], homography: Matrix | None = None) -> NDArray[Pixel]:
         """Cut the crop out of an image; what lies outside is 0.
 
         :param image: (H, W) or (H, W, C), uint8, uint16 or float32.

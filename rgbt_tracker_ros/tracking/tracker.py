@@ -212,8 +212,8 @@ class Tracker:
         x1, y1, x2, y2 = (float(v) for v in response.boxes[:, peak.row, peak.column])
         box = crop.from_crop(Box(x1, y1, max(x2 - x1, 1e-3), max(y2 - y1, 1e-3)))
         ratio = response.weight_thermal.shape[0] / crop.size
-        rows = slice(max(int(y1 * ratio), 0), max(int(math.ceil(y2 * ratio)), 1))
-        columns = slice(max(int(x1 * ratio), 0), max(int(math.ceil(x2 * ratio)), 1))
+        rows = slice(max(int(y1 * ratio), 0), max(math.ceil(y2 * ratio), 1))
+        columns = slice(max(int(x1 * ratio), 0), max(math.ceil(x2 * ratio), 1))
         area = response.weight_thermal[rows, columns]
         weight = float(area.mean()) if area.size else float(response.weight_thermal.mean())
         return _Found(box, self._calibration(peak.logit), weight)

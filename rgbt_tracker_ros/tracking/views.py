@@ -16,7 +16,8 @@ NAMES = ('rgb', 'thermal')
 class Views:
     """Keeps, from pair to pair, what the images themselves need: the thermal range, the frozen
     pictures, and the registration. The reference image is the one that the target was given in:
-    RGB, or thermal where there was no RGB then."""
+    RGB, or thermal where there was no RGB then.
+    """
 
     def __init__(self, config: TrackerConfig) -> None:
         self._normalizer = ThermalNormalizer(config)
@@ -64,7 +65,8 @@ class Views:
                 self._maps.clear()
             if self._frozen[name].update(image, pair.stamp):
                 still.append(name)
-            images[name] = self._normalizer(image) if name == 'thermal' else image
+            images[name] = self._normalizer(image) if name == 'thermal' \
+                else image.astype(np.uint8, copy=False)
         # if nothing moves anywhere it is the scene that stands still, or nothing better is there
         self.frozen = tuple(still)
         if 0 < len(still) < len(images):
@@ -91,7 +93,9 @@ class Views:
             thermal, rgb = (self._sizes[name], other) if name == 'thermal' \
                 else (other, self._sizes[name])
             m = thermal_to_rgb(self._config.homography, thermal, rgb)
-            self._maps[name] = m if name == 'thermal' else np.linalg.inv(m)
+            if name == 'rgb':
+                m = np.asarray(np.linalg.inv(m), np.float64)
+            self._maps[name] = m
         return self._maps[name]
 
     def cut(self, crop: Crop) -> tuple[Levels | None, Levels | None]:

@@ -59,7 +59,7 @@ class Box:
         if iw <= 0 or ih <= 0:
             return 0.0
         inter = iw * ih
-        return inter / (self.area + other.area - inter)
+        return min(inter / (self.area + other.area - inter), 1.0)
 
     def checked(self, width: int, height: int, min_size: float = 4.0) -> Box:
         """Return this box cut to an image of `width` x `height` px.

@@ -20,7 +20,7 @@ class ShippedClip:
 
 
 SMOKE = ShippedClip(*(ASSETS / 'smoke' / n for n in ('rgb.mp4', 'thermal.mp4', 'groundtruth.csv')))
-"""A person crosses a room full of smoke: see assets/smoke/README.md."""
+"""A person crosses a yard full of smoke: see assets/smoke/README.md."""
 
 
 def read_boxes(path: str | Path) -> dict[int, Box]:

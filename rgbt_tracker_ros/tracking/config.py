@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class TrackerConfig:
         checks = (
             (self.thermal_range in ('auto', 'fixed', 'percentile'), 'thermal_range',
              "'auto', 'fixed' or 'percentile'"),
+            (math.isfinite(self.thermal_min), 'thermal_min', 'finite'),
+            (math.isfinite(self.thermal_max), 'thermal_max', 'finite'),
             (self.thermal_range != 'fixed' or self.thermal_max > self.thermal_min, 'thermal_max',
              'above thermal_min where thermal_range is fixed'),
             (0 <= self.thermal_low < self.thermal_high <= 100, 'thermal_low',

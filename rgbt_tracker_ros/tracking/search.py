@@ -7,11 +7,11 @@ from rgbt_tracker_ros.types import Box
 
 
 class Scan:
-    """Places to look at, frame by frame: where the target was, and one other place.
+    """One place to look at in every frame, over a square that grows from where the target was.
 
-    The other places walk over a grid of half-overlapping search windows, at the target's own
-    scale, within a square around the last box. The square grows at every frame up to the whole
-    image; the walk starts again at the centre each time it has seen all of it.
+    The places are the centres of half-overlapping search windows at the target's own scale,
+    nearest first. The square grows at every frame up to the whole image; the walk starts again
+    at the middle each time it has seen all of it.
     """
 
     def __init__(self, box: Box, since: int, factor: float) -> None:
@@ -24,27 +24,25 @@ class Scan:
         self._rings = -1  # how far the grid reaches, in steps
         self._grid: list[tuple[float, float]] = []
 
-    def places(self, size: tuple[int, int], growth: float) -> list[tuple[float, float]]:
-        """Return the window centres for this frame in an image of `size` (width, height) px."""
+    def next_place(self, size: tuple[int, int], growth: float) -> tuple[float, float]:
+        """Return the window centre for this frame in an image of `size` (width, height) px."""
         width, height = size
         self._reach = min(self._reach * growth, float(max(width, height)))
         rings = int(self._reach / (self._window / 2))
         if rings != self._rings:
             self._rings, self._grid = rings, self._places_within(rings, width, height)
-        places = [self._center]
-        if self._grid:
-            places.append(self._grid[self._turn % len(self._grid)])
-            self._turn += 1
-        return places
+        place = self._grid[self._turn % len(self._grid)]
+        self._turn += 1
+        return place
 
     def _places_within(self, n: int, width: int, height: int) -> list[tuple[float, float]]:
-        """Centres within `n` steps and within the image, nearest first, without the middle one."""
+        """Centres within `n` steps and within the image, nearest first."""
         step = self._window / 2
         x0, y0 = self._center
         found = []
         for i in range(-n, n + 1):
             for j in range(-n, n + 1):
                 x, y = x0 + i * step, y0 + j * step
-                if (i or j) and 0 <= x <= width and 0 <= y <= height:
+                if not (i or j) or (0 <= x <= width and 0 <= y <= height):
                     found.append((max(abs(i), abs(j)), abs(i) + abs(j), x, y))
         return [(x, y) for _, _, x, y in sorted(found)]

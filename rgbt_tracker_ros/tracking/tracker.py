@@ -12,6 +12,7 @@ import numpy as np
 from rgbt_tracker_ros.tracking.confidence import Calibration, Peak, find_peak, motion_prior
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.geometry import Crop
+from rgbt_tracker_ros.tracking.motion import Motion
 from rgbt_tracker_ros.tracking.search import Scan
 from rgbt_tracker_ros.tracking.views import Views
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, State
@@ -85,11 +86,11 @@ class Tracker:
         self._template: Template | None = None
         self._state = State.IDLE
         self._box = Box(0, 0, 0, 0)
-        self._velocity = np.zeros(2)      # px per second
-        self._stamp = 0
+        self._motion = Motion((0.0, 0.0), 0)
         self._weak = 0                    # frames in a row below the lost threshold
         self._scan: Scan | None = None
-        self._crops: dict[str, np.ndarray] = {}
+        self._frozen: tuple[str, ...] = ()
+        self._weight_thermal = 0.5
 
     def warm_up(self) -> None:
         """Run the network twice, so that the first frame is as quick as the others."""
@@ -117,8 +118,9 @@ class Tracker:
         crop = Crop.around(box, c.template_factor, c.template_size)
         rgb, thermal = self._views.cut(crop)
         self._template = self._student.encode(rgb, thermal, crop.to_crop(box))
-        self._box, self._stamp, self._state = box, pair.stamp, State.TRACKING
-        weight = float(self._template.weights[0, 1])
+        self._box, self._state = box, State.TRACKING
+        self._motion = Motion(box.center, pair.stamp)
+        self._weight_thermal = weight = float(self._template.weights[0, 1])
         total = time.perf_counter() - begin
         return Estimate(box, 1.0, self._state, 1 - weight, weight,
                         {'crop': 0.0, 'network': total, 'total': total}, self._views.frozen)
@@ -135,57 +137,75 @@ class Tracker:
         self._timings = {'crop': 0.0, 'network': 0.0}
         self._views.configure(self.config)
         self._views.see(pair)
-        elapsed = (pair.stamp - self._stamp) / 1e9
-        if not 0 < elapsed < 1:  # equal or restarted stamps, or a long gap: no motion is known
-            elapsed, self._velocity = 0.0, self._velocity * 0
-        self._stamp = pair.stamp
-        found = self._track(elapsed) if self._scan is None else self._search(pair.stamp)
+        self._distrust_frozen()
+        found = self._track(pair.stamp) if self._scan is None else self._search(pair.stamp)
+        if self._state.in_sight:
+            self._weight_thermal = found.weight_thermal
         self._timings['total'] = time.perf_counter() - begin
         return Estimate(self._visible(self._box), found.confidence, self._state,
                         1 - found.weight_thermal, found.weight_thermal, self._timings,
                         self._views.frozen)
 
-    def _track(self, elapsed: float) -> _Found:
+    def _distrust_frozen(self) -> None:
+        """Undo what a picture pretended that has turned out to be frozen: a target at rest."""
+        new = set(self._views.frozen) - set(self._frozen)
+        self._frozen = self._views.frozen
+        share = {'rgb': 1 - self._weight_thermal, 'thermal': self._weight_thermal}
+        if len(self._frozen) == 1 and any(share[name] > 0.4 for name in new):
+            self._motion.rewind(self.config.frozen_after)
+            self._box = self._moved(self._motion.center)
+
+    def _track(self, stamp: int) -> _Found:
         """Look around where the target should be now."""
         c = self.config
-        x, y = self._box.center
-        dx, dy = self._velocity * elapsed
-        found = self._look(self._box, self._inside(x + dx, y + dy))
+        found = self._look(self._box, self._inside(*self._motion.predict(stamp)))
         if found.confidence >= c.lost_threshold:
             self._weak = 0
-            self._follow(found, elapsed)
+            self._box = self._sized(found.box, 0.5 * found.confidence)
+            self._motion.seen(self._box.center, stamp)
             self._state = State.TRACKING if found.confidence >= c.tracking_threshold \
                 else State.UNCERTAIN
             return found
-        # too weak to move after it: hold the box, and let the speed die away
+        # too weak to move after it: go on as it went
         self._weak += 1
-        self._velocity *= 0.8
+        self._coast(stamp)
         self._state = State.UNCERTAIN
         if self._weak >= c.lost_frames:
             self._state = State.SEARCHING
-            self._scan = Scan(self._box, self._stamp, self._student.config.search_factor)
+            self._scan = Scan(self._box, stamp, self._student.config.search_factor)
         return found
 
     def _search(self, stamp: int) -> _Found:
-        """Look where the target was, and at one more place of a growing window."""
+        """Look where the target should be by now, and at one more place of a growing window."""
         assert self._scan is not None
         c = self.config
+        self._coast(stamp)
         best: _Found | None = None
-        for center in self._scan.places(self._views.size, c.search_growth):
-            found = self._look(self._box, center, influence=0.0)
+        for i, center in enumerate((self._box.center,
+                                    self._scan.next_place(self._views.size, c.search_growth))):
+            # the motion prior means something only where the motion leads
+            found = self._look(self._box, center, None if i == 0 else 0.0)
             if best is None or found.confidence > best.confidence:
                 best = found
         assert best is not None
         if best.confidence >= c.tracking_threshold:
             # an echo at the rim of a window is not enough: look again with it in the middle
-            again = self._look(best.box, best.box.center, influence=0.0)
+            again = self._look(best.box, best.box.center)
             if again.confidence >= c.tracking_threshold:
-                self._scan, self._weak, self._velocity = None, 0, np.zeros(2)
+                self._scan, self._weak = None, 0
                 self._box, self._state = self._sized(again.box, 0.5), State.TRACKING
+                self._motion.rest(self._box.center, stamp)
                 return again
         searched = (stamp - self._scan.since) / 1e9
         self._state = State.LOST if searched >= c.lost_after else State.SEARCHING
         return best
+
+    def _coast(self, stamp: int) -> None:
+        """Move the box on as the target went when it was last seen."""
+        self._box = self._moved(self._motion.unseen(stamp, self._views.size))
+
+    def _moved(self, center: tuple[float, float]) -> Box:
+        return Box.from_center(*self._inside(*center), self._box.w, self._box.h)
 
     def _look(self, box: Box, center: tuple[float, float],
               influence: float | None = None) -> _Found:
@@ -217,14 +237,6 @@ class Tracker:
         area = response.weight_thermal[rows, columns]
         weight = float(area.mean()) if area.size else float(response.weight_thermal.mean())
         return _Found(box, self._calibration(peak.logit), weight)
-
-    def _follow(self, found: _Found, elapsed: float) -> None:
-        """Move the box to the candidate, its size more slowly, and learn the speed."""
-        before = self._box.center
-        self._box = self._sized(found.box, 0.5 * found.confidence)
-        if elapsed > 0:
-            moved = np.subtract(self._box.center, before) / elapsed
-            self._velocity = 0.6 * self._velocity + 0.4 * moved
 
     def _sized(self, box: Box, rate: float) -> Box:
         """Return `box` with a size between the last one and its own, kept inside the image."""

@@ -1,6 +1,7 @@
 """Run a student as it is, in PyTorch, one crop at a time."""
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,14 @@ class Response(NamedTuple):
     logits: NDArray[np.float32]
     boxes: NDArray[np.float32]
     weight_thermal: NDArray[np.float32]
+
+    def share_of_thermal(self, box: Box, size: int) -> float:
+        """Mean weight of thermal over `box` (crop px) in a crop of `size` px, in [0, 1]."""
+        cells = self.weight_thermal.shape[0]
+        scale = cells / size
+        x1, y1 = (min(max(int(v * scale), 0), cells - 1) for v in (box.x, box.y))
+        x2, y2 = (math.ceil(v * scale) for v in (box.x + box.w, box.y + box.h))
+        return float(self.weight_thermal[y1:max(y2, y1 + 1), x1:max(x2, x1 + 1)].mean())
 
 
 class EagerStudent:

@@ -19,6 +19,7 @@ class TrackerConfig:
     uncertain, below it for `lost_frames` frames it is searched for, and after `lost_after` s of
     that it is lost. `search_growth` is the factor by which the window grows at every frame of the
     search. `frozen_after` (s): a picture that has not changed for so long is left out; 0 never.
+    `probe_interval` (s) between two tries of one modality alone (see reliability.py); 0 never.
     """
 
     thermal_range: str = 'auto'
@@ -34,7 +35,8 @@ class TrackerConfig:
     lost_after: float = 3.0
     search_growth: float = 1.1
     window_influence: float = 0.3
-    frozen_after: float = 0.3
+    frozen_after: float = 0.25
+    probe_interval: float = 0.3
 
     def __post_init__(self) -> None:
         checks = (
@@ -55,6 +57,7 @@ class TrackerConfig:
             (self.search_growth >= 1, 'search_growth', 'at least 1'),
             (0 <= self.window_influence <= 1, 'window_influence', 'within 0 and 1'),
             (self.frozen_after >= 0, 'frozen_after', 'at least 0 s'),
+            (self.probe_interval >= 0, 'probe_interval', 'at least 0 s'),
         )
         for ok, name, want in checks:
             if not ok:

@@ -31,7 +31,8 @@ class Motion:
 
     def elapsed(self, stamp: int) -> float:
         """Seconds from the last moment to `stamp`; 0 for stamps that stand still, go back, or
-        jump by more than a second: nothing is known of the motion then."""
+        jump by more than a second: nothing is known of the motion then.
+        """
         seconds = (stamp - self.stamp) / 1e9
         return seconds if 0 < seconds < 1 else 0.0
 
@@ -40,19 +41,24 @@ class Motion:
         dt = self.elapsed(stamp)
         return self.center[0] + self.velocity[0] * dt, self.center[1] + self.velocity[1] * dt
 
-    def seen(self, center: Point, stamp: int) -> None:
-        """The target was found at `center`."""
+    def seen(self, center: Point, stamp: int, trust: float = 1.0) -> Point:
+        """The target was found at `center`, as far as that can be trusted; returns where it is
+        taken to be: between the prediction (`trust` 0) and `center` (`trust` 1).
+        """
         dt = self.elapsed(stamp)
+        px, py = self.predict(stamp)
+        x, y = px + trust * (center[0] - px), py + trust * (center[1] - py)
         if dt > 0:
             self._seen_for += dt
             # a fresh track believes its first steps: the average over what was seen so far
-            rate = max(1 - math.exp(-dt / RESPONSE), min(dt / self._seen_for, 1.0))
+            rate = max(1 - math.exp(-dt / RESPONSE), min(dt / self._seen_for, 1.0)) * trust
             vx, vy = self.velocity
-            self.velocity = (vx + rate * ((center[0] - self.center[0]) / dt - vx),
-                             vy + rate * ((center[1] - self.center[1]) / dt - vy))
+            self.velocity = (vx + rate * ((x - self.center[0]) / dt - vx),
+                             vy + rate * ((y - self.center[1]) / dt - vy))
         elif stamp != self.stamp:
             self.velocity, self._seen_for = (0.0, 0.0), 0.0
-        self._remember(center, stamp)
+        self._remember((x, y), stamp)
+        return x, y
 
     def unseen(self, stamp: int, inside: tuple[int, int]) -> Point:
         """Go on at a fading speed, within an image of (width, height) px; returns the centre."""
@@ -75,7 +81,8 @@ class Motion:
 
     def rewind(self, seconds: float) -> None:
         """Undo the last `seconds`: what was seen then was an old picture. The motion from before
-        goes on to now instead."""
+        goes on to now instead.
+        """
         since = self.stamp - int(seconds * 1e9)
         before = next((m for m in reversed(self._past) if m.stamp <= since), self._past[0])
         dt = (self.stamp - before.stamp) / 1e9

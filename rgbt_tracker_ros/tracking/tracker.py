@@ -1,7 +1,7 @@
 """The online tracker: init with a box, update with every pair."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 from pathlib import Path
 import time
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rgbt_tracker_ros.tracking.confidence import Calibration, Peak, find_peak, motion_prior
+from rgbt_tracker_ros.tracking.confidence import Calibration, find_peak, motion_prior
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.tracking.motion import Motion
+from rgbt_tracker_ros.tracking.reliability import Reliability
 from rgbt_tracker_ros.tracking.search import Scan
-from rgbt_tracker_ros.tracking.views import Views
+from rgbt_tracker_ros.tracking.views import NAMES, Levels, Views
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, State
 
 if TYPE_CHECKING:  # torch is imported by Tracker.load alone
     from rgbt_tracker_ros.models.student import Template
-    from rgbt_tracker_ros.runtime.eager import EagerStudent, Response
+    from rgbt_tracker_ros.runtime.eager import EagerStudent
 
 MIN_SIZE = 4.0  # px: a target is never thought smaller
 
@@ -31,6 +32,15 @@ class _Found:
     box: Box
     confidence: float
     weight_thermal: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What is shown to the network: a crop of both images, None where one is missing."""
+
+    crop: Crop
+    rgb: Levels | None
+    thermal: Levels | None
 
 
 class Tracker:
@@ -89,8 +99,12 @@ class Tracker:
         self._motion = Motion((0.0, 0.0), 0)
         self._weak = 0                    # frames in a row below the lost threshold
         self._scan: Scan | None = None
+        self._window: _Window | None = None
+        self._timings: dict[str, float] = {}
         self._frozen: tuple[str, ...] = ()
+        self._names: tuple[str, ...] = ()
         self._weight_thermal = 0.5
+        self._reliability = Reliability((), 0.0)
 
     def warm_up(self) -> None:
         """Run the network twice, so that the first frame is as quick as the others."""
@@ -120,6 +134,8 @@ class Tracker:
         self._template = self._student.encode(rgb, thermal, crop.to_crop(box))
         self._box, self._state = box, State.TRACKING
         self._motion = Motion(box.center, pair.stamp)
+        self._names = self._views.names
+        self._reliability = Reliability(self._names, self.config.probe_interval)
         self._weight_thermal = weight = float(self._template.weights[0, 1])
         total = time.perf_counter() - begin
         return Estimate(box, 1.0, self._state, 1 - weight, weight,
@@ -158,13 +174,21 @@ class Tracker:
     def _track(self, stamp: int) -> _Found:
         """Look around where the target should be now."""
         c = self.config
-        found = self._look(self._box, self._inside(*self._motion.predict(stamp)))
+        # one modality alone may have drifted to a neighbour: let both decide without the prior
+        names = self._views.names
+        afresh = len(names) > len(self._names)
+        self._names = names
+        found = self._look(self._box, self._inside(*self._motion.predict(stamp)),
+                           0.0 if afresh else None)
         if found.confidence >= c.lost_threshold:
             self._weak = 0
             self._box = self._sized(found.box, 0.5 * found.confidence)
-            self._motion.seen(self._box.center, stamp)
-            self._state = State.TRACKING if found.confidence >= c.tracking_threshold \
-                else State.UNCERTAIN
+            trust = min(found.confidence / max(c.tracking_threshold, 1e-6), 1.0)
+            self._box = self._moved(self._motion.seen(self._box.center, stamp, trust))
+            self._state = State.UNCERTAIN
+            if found.confidence >= c.tracking_threshold:
+                self._state = State.TRACKING
+                self._probe(found, stamp)
             return found
         # too weak to move after it: go on as it went
         self._weak += 1
@@ -210,33 +234,46 @@ class Tracker:
     def _look(self, box: Box, center: tuple[float, float],
               influence: float | None = None) -> _Found:
         """Run the network on one window; `box` gives the scale and the motion prior's width."""
-        assert self._template is not None
         sizes = self._student.config
         if influence is None:
             influence = self.config.window_influence
         start = time.perf_counter()
         crop = Crop.around(box, sizes.search_factor, sizes.search_size, center)
         rgb, thermal = self._views.cut(crop)
-        cut = time.perf_counter()
-        response = self._student.search(self._template, rgb, thermal)
-        done = time.perf_counter()
-        self._timings['crop'] += cut - start
-        self._timings['network'] += done - cut
+        self._timings['crop'] += time.perf_counter() - start
+        self._window = _Window(crop, rgb, thermal)
         # the prior is as wide as the target is large: it may move by its own size a frame
         spread = 0.75 * math.sqrt(box.area) * crop.scale
-        cells, middle = response.logits.shape[0], sizes.search_size / 2
-        prior = motion_prior(cells, sizes.stride, (middle, middle), (spread, spread))
-        return self._candidate(response, find_peak(response.logits, prior, influence), crop)
+        found = self._ask(self._window, spread, influence)
+        found.confidence *= self._reliability.of(self._views.names)
+        return found
 
-    def _candidate(self, response: Response, peak: Peak, crop: Crop) -> _Found:
+    def _probe(self, found: _Found, stamp: int) -> None:
+        """Ask one modality alone, now and then, whether it would have found the same."""
+        assert self._window is not None
+        name = self._reliability.due(stamp) if len(self._views.names) == 2 else ''
+        if not name:
+            return
+        window = replace(self._window, **{other: None for other in NAMES if other != name})
+        alone = self._ask(window, spread=1.0, influence=0.0)
+        same = alone.box.iou(found.box) >= 0.5
+        self._reliability.learn(name, alone.confidence if same else 0.0, stamp)
+
+    def _ask(self, window: _Window, spread: float, influence: float) -> _Found:
+        """Have the network answer for a window; `spread` of the motion prior in crop px."""
+        assert self._template is not None
+        start = time.perf_counter()
+        response = self._student.search(self._template, window.rgb, window.thermal)
+        self._timings['network'] += time.perf_counter() - start
+        sizes = self._student.config
+        middle = sizes.search_size / 2
+        prior = motion_prior(response.logits.shape[0], sizes.stride, (middle, middle),
+                             (spread, spread))
+        peak = find_peak(response.logits, prior, influence)
         x1, y1, x2, y2 = (float(v) for v in response.boxes[:, peak.row, peak.column])
-        box = crop.from_crop(Box(x1, y1, max(x2 - x1, 1e-3), max(y2 - y1, 1e-3)))
-        ratio = response.weight_thermal.shape[0] / crop.size
-        rows = slice(max(int(y1 * ratio), 0), max(math.ceil(y2 * ratio), 1))
-        columns = slice(max(int(x1 * ratio), 0), max(math.ceil(x2 * ratio), 1))
-        area = response.weight_thermal[rows, columns]
-        weight = float(area.mean()) if area.size else float(response.weight_thermal.mean())
-        return _Found(box, self._calibration(peak.logit), weight)
+        box = Box(x1, y1, max(x2 - x1, 1e-3), max(y2 - y1, 1e-3))
+        return _Found(window.crop.from_crop(box), self._calibration(peak.logit),
+                      response.share_of_thermal(box, sizes.search_size))
 
     def _sized(self, box: Box, rate: float) -> Box:
         """Return `box` with a size between the last one and its own, kept inside the image."""

@@ -1,0 +1,47 @@
+"""How well each modality finds the target by itself, learned while both are there."""
+from __future__ import annotations
+
+from rgbt_tracker_ros.tracking.views import NAMES
+
+RATE = 0.5  # share of the newest probe
+
+
+class Reliability:
+    """Says how far an answer can be believed when one modality is all there is.
+
+    A template holds what both cameras saw. If RGB saw nothing but smoke then, RGB alone can't
+    find the target later, however sure the network is of some other smoke. So, while both are
+    there and agree, each is asked alone now and then, in turn, whether it would have found the
+    same box.
+    """
+
+    def __init__(self, names: tuple[str, ...], interval: float) -> None:
+        """Start with the modalities of the template; `interval` s between two probes, 0: none."""
+        self._chance = {name: 1.0 if name in names else 0.0 for name in NAMES}
+        self._known: set[str] = set()
+        self._interval = interval
+        self._next = 0  # ns
+        self._turn = 0
+
+    def of(self, names: tuple[str, ...]) -> float:
+        """Factor on the confidence, in [0, 1], with these modalities; 1 with both."""
+        return 1.0 if len(names) != 1 else self._chance[names[0]]
+
+    def due(self, stamp: int) -> str:
+        """Return the modality to be asked alone now, '' where none is."""
+        if self._interval <= 0:
+            return ''
+        if stamp < self._next - 2 * self._interval * 1e9:  # stamps went back
+            self._next = stamp
+        unknown = [n for n in NAMES if n not in self._known]
+        if unknown:
+            return unknown[0]
+        return NAMES[self._turn % 2] if stamp >= self._next else ''
+
+    def learn(self, name: str, confidence: float, stamp: int) -> None:
+        """Take the outcome of a probe: the confidence, 0 if it found something else."""
+        rate = RATE if name in self._known else 1.0
+        self._known.add(name)
+        self._chance[name] += rate * (confidence - self._chance[name])
+        self._next = stamp + int(self._interval * 1e9)
+        self._turn = NAMES.index(name) + 1

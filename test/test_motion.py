@@ -1,4 +1,6 @@
 """Speed, coasting, frozen pictures, and how far one modality is believed alone."""
+from itertools import pairwise
+
 import pytest
 
 from rgbt_tracker_ros.tracking.motion import Motion
@@ -60,13 +62,13 @@ def test_stamps_that_tell_no_time_give_no_motion(stamp):
 def test_reliability_asks_each_modality_first_and_then_in_turn():
     r = Reliability(('rgb', 'thermal'), 0.3)
     asked = []
-    for i in range(40):
+    for i in range(60):
         if name := r.due(i * STEP):
             asked.append((i, name))
             r.learn(name, 0.0 if name == 'rgb' else 0.9, i * STEP)
     assert asked[:2] == [(0, 'rgb'), (1, 'thermal')]
     assert [n for _, n in asked[2:6]] == ['rgb', 'thermal', 'rgb', 'thermal']
-    gaps = [b - a for (a, _), (b, _) in zip(asked[1:], asked[2:], strict=False)]
+    gaps = [b - a for (a, _), (b, _) in pairwise(asked[1:])]
     assert all(9 <= g <= 10 for g in gaps)
     assert r.of(('rgb',)) == 0 and r.of(('thermal',)) == pytest.approx(0.9)
     assert r.of(('rgb', 'thermal')) == 1

@@ -4,17 +4,20 @@ rclpy on rmw_fastrtps_cpp needs two C type supports of a message: fastrtps_c to
 serialize it, introspection_c to register its type.  ROS finds them through
 shared libraries it opens by name; here both are linked into the one extension
 and DISPATCH hands them out.
+
+Only pip runs this. colcon goes by package.xml and CMakeLists.txt, which generate
+the same messages, with the same type hashes.
 """
 from glob import glob
 import os
-import shutil
 from pathlib import Path
+import shutil
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 PKG = 'rgbt_tracker_ros'
-DEPS = ['std_msgs', 'builtin_interfaces']      # every package whose messages ours hold, at any depth
+DEPS = ['std_msgs', 'builtin_interfaces']  # all whose messages ours hold, at any depth
 HERE = Path(__file__).parent
 MSGS = sorted(p.relative_to(HERE).as_posix() for p in HERE.glob('msg/*.msg'))
 
@@ -32,7 +35,8 @@ static const rosidl_message_type_support_t *
 pick(const rosidl_message_type_support_t * handle, const char * identifier)
 {{
   const rosidl_message_type_support_t * const all[] = {{
-    handle, HANDLE(rosidl_typesupport_fastrtps_c)(), HANDLE(rosidl_typesupport_introspection_c)()}};
+    handle, HANDLE(rosidl_typesupport_fastrtps_c)(),
+    HANDLE(rosidl_typesupport_introspection_c)()}};
   for (size_t i = 0; i < 3; ++i) {{
     if (strcmp(all[i]->typesupport_identifier, identifier) == 0) {{return all[i];}}
   }}
@@ -108,7 +112,8 @@ class BuildMsgs(build_ext):
             generator.generate(PKG, list(idl), include, out)
         for m in MSGS:
             name = Path(m).stem
-            (out / f'{name}_dispatch.c').write_text(DISPATCH.format(pkg=PKG, msg=name, file=snake(name)))
+            text = DISPATCH.format(pkg=PKG, msg=name, file=snake(name))
+            (out / f'{name}_dispatch.c').write_text(text)
 
 
 # the ament index markers by which `ros2 pkg` and `ros2 interface` find the package

@@ -1,7 +1,7 @@
 """The online tracker: init with a box, update with every pair."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import math
 from pathlib import Path
 import time
@@ -15,7 +15,7 @@ from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.tracking.motion import Motion
 from rgbt_tracker_ros.tracking.reliability import Reliability
 from rgbt_tracker_ros.tracking.search import Scan
-from rgbt_tracker_ros.tracking.views import NAMES, Levels, Views
+from rgbt_tracker_ros.tracking.views import Levels, Views
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, State
 
 if TYPE_CHECKING:  # torch is imported by Tracker.load alone
@@ -254,7 +254,9 @@ class Tracker:
         name = self._reliability.due(stamp) if len(self._views.names) == 2 else ''
         if not name:
             return
-        window = replace(self._window, **{other: None for other in NAMES if other != name})
+        w = self._window
+        window = _Window(w.crop, w.rgb if name == 'rgb' else None,
+                         w.thermal if name == 'thermal' else None)
         alone = self._ask(window, spread=1.0, influence=0.0)
         same = alone.box.iou(found.box) >= 0.5
         self._reliability.learn(name, alone.confidence if same else 0.0, stamp)

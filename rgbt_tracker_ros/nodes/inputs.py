@@ -1,0 +1,166 @@
+"""The cameras: subscriptions, checks, pairing and its deadline. Runs in the executor's thread."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from time import monotonic_ns
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode
+
+from rgbt_tracker_ros.nodes.health import Health, StreamHealth
+from rgbt_tracker_ros.nodes.image_conversion import ImageError, check
+from rgbt_tracker_ros.nodes.notices import Notices
+from rgbt_tracker_ros.nodes.outputs import stamp_ns
+from rgbt_tracker_ros.nodes.pairing import (
+    RGB,
+    STREAMS,
+    THERMAL,
+    Match,
+    PairingSettings,
+    PairMatcher,
+)
+from rgbt_tracker_ros.nodes.parameters import Parameters
+from rgbt_tracker_ros.nodes.qos import ImageInput
+from rgbt_tracker_ros.nodes.stock_pairing import StockMatcher
+
+GRACE = 2_000_000   # ns: what waits in the middleware is taken before a deadline is enforced
+
+
+class CameraInputs:
+    """From activation to deactivation.
+
+    :param release: gets every match. :param jumped: called before the first match after stamps
+        went back.
+    """
+
+    def __init__(self, node: LifecycleNode, parameters: Parameters, notices: Notices, *,
+                 release: Callable[[Match[Any]], None], jumped: Callable[[str], None]) -> None:
+        self.used = {RGB: parameters.use_rgb, THERMAL: parameters.use_thermal}
+        streams = [s for s in STREAMS if self.used[s]]
+        settings = pairing_settings(parameters)
+        self.matcher: PairMatcher[Any]
+        if parameters.pairing == 'nearest':
+            self.matcher = PairMatcher(settings, use_rgb=parameters.use_rgb,
+                                       use_thermal=parameters.use_thermal)
+        else:
+            self.matcher = StockMatcher(parameters.pairing, settings, use_rgb=parameters.use_rgb,
+                                        use_thermal=parameters.use_thermal)
+        self._timeout = round(parameters.stream_timeout * 1e9)
+        self._node = node
+        self._notices = notices
+        self._release = release
+        self._jumped = jumped
+        self._graced = False
+        self._timer = node.create_timer(1.0, self._on_deadline,
+                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer.cancel()
+        self.images = {s: ImageInput(node, f'{s}/image_raw', parameters.image_transport,
+                                     parameters.image_qos, partial(self.receive, s), notices)
+                       for s in streams}
+        self.health = {s: StreamHealth(s, self.images[s].topic, self.matcher.timing[s])
+                       for s in streams}
+        self.look()
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """Take new parameters while running."""
+        settings = pairing_settings(parameters)
+        moved = settings.thermal_offset != self.matcher.settings.thermal_offset
+        self.matcher.settings = settings
+        self._timeout = round(parameters.stream_timeout * 1e9)
+        if moved or isinstance(self.matcher, StockMatcher):
+            self.matcher.reset()
+
+    def receive(self, stream: str, msg: Any) -> None:
+        """Take a message from a camera."""
+        now = monotonic_ns()
+        try:
+            check(msg, stream)
+        except ImageError as e:
+            self.refuse(stream, str(e))
+            return
+        self.health[stream].accept()
+        jumps, stamp = self.matcher.jumps, stamp_ns(msg.header)
+        newest = self.matcher.timing[stream].newest
+        matches = self.matcher.add(stream, stamp, msg, now)
+        if self.matcher.jumps != jumps:
+            self._jumped(f'stamps of {self.health[stream].topic} went back')
+        elif newest is not None and self.matcher.timing[stream].newest == newest:
+            self._notices.warn(
+                f'order {stream}', f'{self.health[stream].topic}: stamp {stamp / 1e9:.6f} is not '
+                'newer than the one before; the image is left out')
+        self._emit(matches, now)
+
+    def refuse(self, stream: str, reason: str) -> None:
+        """Take note of an image that can't be used."""
+        if stream in self.health:
+            self.health[stream].refuse(reason, monotonic_ns())
+            self._notices.warn(f'invalid {stream}',
+                               f'{stream} ({self.health[stream].topic}): {reason}')
+
+    def look(self) -> None:
+        """Look after the subscriptions; to be called several times a second."""
+        for image in self.images.values():
+            image.look()
+
+    def reset(self) -> None:
+        """Forget all stamps: the clock has jumped."""
+        self.matcher.reset()
+        self._timer.cancel()
+
+    def judge(self) -> dict[str, tuple[Health, str]]:
+        """Return each stream's health and what is wrong with it, '' for nothing.
+
+        A stream that is not used is OK.
+        """
+        now = monotonic_ns()
+        out = {s: (Health.OK, '') for s in STREAMS}
+        for stream, health in self.health.items():
+            verdict, text = health.judge(now, self._timeout, self.matcher.settings.deadline)
+            problem = self.images[stream].problem
+            if problem and verdict in (Health.WAITING, Health.STOPPED):
+                text = f'{stream}: {problem}'
+            out[stream] = verdict, text
+        return out
+
+    def set_frozen(self, frozen: tuple[str, ...]) -> None:
+        """Take the tracker's word on which pictures do not change."""
+        for stream, health in self.health.items():
+            health.frozen = stream in frozen
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_timer(self._timer)
+        for image in self.images.values():
+            image.close()
+
+    def _emit(self, matches: list[Match[Any]], now: int) -> None:
+        for match in matches:
+            self._release(match)
+        self._graced = False
+        self._arm(now)
+
+    def _arm(self, now: int) -> None:
+        wake_at = self.matcher.wake_at
+        if wake_at is None:
+            self._timer.cancel()
+            return
+        self._timer.timer_period_ns = max(GRACE, wake_at - now)
+        self._timer.reset()
+
+    def _on_deadline(self) -> None:
+        now = monotonic_ns()
+        if not self._graced:
+            self._graced = True
+            self._timer.timer_period_ns = GRACE
+            self._timer.reset()
+            return
+        self._emit(self.matcher.poll(now), now)
+
+
+def pairing_settings(parameters: Parameters) -> PairingSettings:
+    """Return the matcher's share of the parameters."""
+    return PairingSettings(slop=round(parameters.pair_slop * 1e9),
+                           deadline=round(parameters.pair_deadline * 1e9),
+                           thermal_offset=round(parameters.thermal_time_offset * 1e9))

@@ -1,0 +1,139 @@
+"""Declare the parameter table on a node, and hold a node to it."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.lifecycle import LifecycleNode
+from rclpy.parameter import Parameter
+
+from rgbt_tracker_ros.nodes.notices import Notices
+from rgbt_tracker_ros.nodes.parameters import (
+    INACTIVE,
+    NOW,
+    START,
+    TABLE,
+    UNCONFIGURED,
+    ParameterError,
+    Parameters,
+    Spec,
+    check,
+)
+
+
+class NodeParameters:
+    """The node's parameters, checked at every change.
+
+    :param state: gives the lifecycle state's label. :param changed: called after a change, with
+        the new parameters.
+    """
+
+    def __init__(self, node: LifecycleNode, notices: Notices, state: Callable[[], str],
+                 changed: Callable[[Parameters], None]) -> None:
+        self.problems: dict[str, str] = {}      # start values that were refused, by name
+        self._node = node
+        self._notices = notices
+        self._state = state
+        self._changed = changed
+        for name, spec in TABLE.items():
+            self._declare(name, spec)
+        node.add_pre_set_parameters_callback(self._before)
+        node.add_on_set_parameters_callback(self._on_set)
+        node.add_post_set_parameters_callback(self._after)
+
+    def get(self) -> Parameters:
+        """Return the parameters as they are.
+
+        :raises ParameterError: if a start value was refused, or if values exclude each other.
+        """
+        for reason in self.problems.values():
+            raise ParameterError(f'{reason}; set it, and configure again')
+        return Parameters.build(self._values({}))
+
+    def _declare(self, name: str, spec: Spec) -> None:
+        # without its range at first: rclpy's own refusal would end the process
+        loose = ParameterDescriptor(dynamic_typing=True)
+        value = self._node.declare_parameter(name, _ros(spec.default), loose).value
+        try:
+            check(name, value)
+            self._node.set_descriptor(name, descriptor(spec))
+        except ParameterError as e:
+            # the node stays alive to be told better: it refuses to configure until then
+            self.problems[name] = str(e)
+            self._node.undeclare_parameter(name)
+            self._node.declare_parameter(name, _ros(spec.default), descriptor(spec),
+                                         ignore_override=True)
+
+    def _values(self, new: dict[str, object]) -> dict[str, object]:
+        return {n: new[n] if n in new else self._node.get_parameter(n).value for n in TABLE}
+
+    def _verdict(self, parameters: list[Parameter]) -> str:
+        """Return why these can't be set, or an empty string."""
+        new = {p.name: p.value for p in parameters if p.name in TABLE}
+        state = self._state()
+        try:
+            for name, value in new.items():
+                made, when = check(name, value), TABLE[name].changes
+                if made != check_quietly(name, self._node.get_parameter(name).value) and (
+                        when == START or (when == UNCONFIGURED and state != 'unconfigured')
+                        or (when == INACTIVE and state == 'active')):
+                    how = {START: 'give it when the node starts',
+                           UNCONFIGURED: 'deactivate and clean up the node first',
+                           INACTIVE: 'deactivate the node first'}[when]
+                    return f'{name} can only change {when}; {how}'
+            if new and not self.problems.keys() - new.keys():
+                Parameters.build(self._values(new))
+        except ParameterError as e:
+            return str(e)
+        return ''
+
+    def _before(self, parameters: list[Parameter]) -> list[Parameter]:
+        # rclpy itself refuses what is outside a descriptor's range, without a word to the log
+        if reason := self._verdict(parameters):
+            self._notices.warn('parameter', f'parameter refused: {reason}')
+        return parameters
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        reason = self._verdict(parameters)
+        return SetParametersResult(successful=not reason, reason=reason)
+
+    def _after(self, parameters: list[Parameter]) -> None:
+        names = {p.name for p in parameters} & TABLE.keys()
+        for name in names:
+            self.problems.pop(name, None)
+        if names and not self.problems:
+            self._changed(self.get())
+
+
+def descriptor(spec: Spec) -> ParameterDescriptor:
+    """Return the descriptor; typing is dynamic so that `0` will do for `0.0`."""
+    made = ParameterDescriptor(description=spec.text, read_only=spec.changes == START,
+                               dynamic_typing=True)
+    if spec.choices or spec.length:
+        made.additional_constraints = spec.allowed
+    if spec.changes != NOW:
+        made.additional_constraints += f'{"; " if spec.choices else ""}changes {spec.changes}'
+    if spec.low is not None and spec.high is not None:
+        if isinstance(spec.default, float):
+            made.floating_point_range = [FloatingPointRange(
+                from_value=float(spec.low), to_value=float(spec.high))]
+        else:
+            made.integer_range = [IntegerRange(from_value=int(spec.low), to_value=int(spec.high))]
+    return made
+
+
+def check_quietly(name: str, value: object) -> object:
+    """Return `value` in the parameter's own type, or as it is where that fails."""
+    try:
+        return check(name, value)
+    except ParameterError:
+        return value
+
+
+def _ros(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

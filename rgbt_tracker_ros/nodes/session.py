@@ -1,0 +1,260 @@
+"""The tracker's life with its target: pairs and requests, in the worker's thread."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import uuid4
+
+from rgbt_tracker_ros.nodes.image_conversion import ImageError, to_rgb, to_thermal
+from rgbt_tracker_ros.nodes.notices import Notices
+from rgbt_tracker_ros.nodes.pairing import RGB, THERMAL, Match
+from rgbt_tracker_ros.nodes.ring import FutureStamp, PairRing, RingError
+from rgbt_tracker_ros.tracking.config import TrackerConfig
+from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
+
+CATCH_UP = 15       # frames on the way from a target in the past to now; more are skipped
+
+
+class TrackerLike(Protocol):
+    """The part of Tracker that the node uses."""
+
+    config: TrackerConfig
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def model_name(self) -> str: ...
+    def warm_up(self) -> None: ...
+    def init(self, pair: Pair, box: Box) -> Estimate: ...
+    def update(self, pair: Pair) -> Estimate: ...
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request: follow `box` of the pair at `stamp` (ns; 0 is the newest one)."""
+
+    box: Box
+    stamp: int = 0
+    request_id: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the last request."""
+
+    request_id: str = ''
+    accepted: bool = False
+    message: str = ''
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What is to be published for a pair. `reference`: whose pixels the box is in."""
+
+    match: Match[Any]
+    target_id: str = ''
+    reference: str = RGB
+    pair: Pair | None = None
+    estimate: Estimate | None = None
+
+
+class Session:
+    """Owns the tracker. All methods run in the worker's thread; the counters are read anywhere.
+
+    :param publish: gets every answer, once per pair. :param changed: told of a new state, target
+        or reply. :param refused: told of a stream and why its image could not be used.
+    """
+
+    def __init__(self, ring: PairRing, notices: Notices, *, publish: Callable[[Answer], None],
+                 changed: Callable[[], None], refused: Callable[[str, str], None]) -> None:
+        self.tracker: TrackerLike | None = None
+        self.enabled = True
+        self.reply = Reply()
+        self.target_id = ''
+        self.state = State.IDLE
+        self.frozen: tuple[str, ...] = ()
+        self.errors = 0
+        self._ring = ring
+        self._notices = notices
+        self._publish = publish
+        self._changed = changed
+        self._refused = refused
+        self._reference = RGB
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._box = Box(0, 0, 0, 0)
+        self._waiting: Target | None = None     # for a pair that is still to come
+        self._cursor: int | None = None         # newest stamp that was processed
+        self._catching_up = False
+
+    def load(self, load: Callable[[], TrackerLike]) -> None:
+        """Load the tracker and warm it up."""
+        self.tracker = None
+        tracker = load()
+        tracker.warm_up()
+        self.tracker = tracker
+
+    def unload(self) -> None:
+        """Let go of the target and the tracker."""
+        self.reset()
+        self.tracker = None
+        self._changed()
+
+    def configure(self, config: TrackerConfig) -> None:
+        """Give the tracker new settings."""
+        if self.tracker is not None:
+            self.tracker.config = config
+
+    def await_first(self, target: Target) -> None:
+        """Start on the first pair that comes."""
+        self._waiting = target
+
+    def request(self, target: Target) -> None:
+        """Start to follow a target, or say why not; the old one is kept then."""
+        self._waiting = None
+        try:
+            if self.tracker is None:
+                raise RingError('no model is loaded; configure the node')
+            match = self._ring.find(target.stamp) if target.stamp else self._ring.newest()
+            self._start(target, match)
+        except FutureStamp:
+            self._waiting = target
+        except (RingError, BoxError, PairError, ImageError) as e:
+            self._refuse(target, str(e))
+
+    def reset(self, reason: str = '') -> bool:
+        """Drop the target; return whether there was one. `reason` goes to log and status."""
+        had = bool(self.target_id)
+        if had and self.tracker is not None:
+            self.tracker.reset()
+        self.target_id, self._waiting, self._catching_up = '', None, False
+        self.frozen = ()
+        if had and reason:
+            self._notices.warn('target', f'target dropped: {reason}')
+        self._show(State.IDLE)
+        return had
+
+    def jumped(self) -> None:
+        """Time has jumped: stamps seen before mean nothing now."""
+        self._cursor, self._catching_up = None, False
+
+    def enable(self, on: bool) -> None:
+        """Go on with or pause the tracking; the target is kept."""
+        self.enabled = on
+        self._changed()
+
+    def backlog(self) -> Match[Any] | None:
+        """Return the next pair on the way from a target in the past to now, if there is one."""
+        if not self._catching_up or self._cursor is None:
+            return None
+        ahead = self._ring.after(self._cursor)
+        if not ahead:
+            self._catching_up = False
+            return None
+        return ahead[max(1, len(ahead) // CATCH_UP) - 1]
+
+    def process(self, match: Match[Any]) -> None:
+        """Answer a pair."""
+        if not self.enabled or self.tracker is None:
+            return
+        if self._cursor is not None and match.stamp <= self._cursor:
+            return      # seen while catching up
+        if self._waiting is not None:
+            self._retry(self._waiting)
+            if self._cursor is not None and match.stamp <= self._cursor:
+                return
+        self._cursor = match.stamp
+        if not self.target_id:
+            self._publish(Answer(match))
+            return
+        pair = self._convert(match)
+        if pair is None or not self._sizes_hold(pair):
+            return
+        estimate = self._update(self.tracker, pair)
+        self.frozen, self._box = estimate.frozen, estimate.box
+        if not self._catching_up or not self._ring.after(match.stamp):
+            self._publish(Answer(match, self.target_id, self._reference, pair, estimate))
+        self._show(estimate.state)
+
+    def _retry(self, target: Target) -> None:
+        """Try again with a target whose pair had not come."""
+        if not self._ring.before(target.stamp):
+            self.request(target)
+
+    def _start(self, target: Target, match: Match[Any]) -> None:
+        assert self.tracker is not None
+        pair = self._convert(match)
+        if pair is None:
+            raise PairError('the pair of its stamp can not be used')
+        box = target.box.checked(*pair.size)
+        estimate = self.tracker.init(pair, box)
+        self.target_id = uuid4().hex[:8]
+        self._reference = RGB if pair.rgb is not None else THERMAL
+        self._sizes = _sizes(pair)
+        self._cursor, self._box = match.stamp, estimate.box
+        ahead = len(self._ring.after(match.stamp))
+        self._catching_up = ahead > 0
+        width, height = pair.size
+        where = f'{self._reference} {width}x{height} at {match.stamp / 1e9:.9f}'
+        self.reply = Reply(target.request_id, True, f'started on {where}' + (
+            f', {ahead} pairs ago' if ahead else ''))
+        if not ahead:
+            self._publish(Answer(match, self.target_id, self._reference, pair, estimate))
+        self._show(estimate.state, force=True)
+
+    def _refuse(self, target: Target, reason: str) -> None:
+        name = f' {target.request_id!r}' if target.request_id else ''
+        self.reply = Reply(target.request_id, False, reason)
+        self._notices.warn('request', f'target{name} refused: {reason}')
+        self._changed()
+
+    def _convert(self, match: Match[Any]) -> Pair | None:
+        """Return the pair in numpy, without the images that can't be read; None if none can."""
+        images: dict[str, Any] = {}
+        for stream, msg in ((RGB, match.rgb), (THERMAL, match.thermal)):
+            if msg is None:
+                continue
+            try:
+                images[stream] = to_rgb(msg) if stream == RGB else to_thermal(msg)
+            except ImageError as e:
+                self._refused(stream, str(e))
+        if not images:
+            return None
+        return Pair(**images, stamp=match.stamp, skew=match.skew or 0)
+
+    def _sizes_hold(self, pair: Pair) -> bool:
+        """Whether the target's box still means something in this pair; drop it otherwise."""
+        for stream, size in _sizes(pair).items():
+            old = self._sizes.setdefault(stream, size)
+            if old == size:
+                continue
+            self._sizes[stream] = size
+            change = f'{stream} image changed from {old[0]}x{old[1]} to {size[0]}x{size[1]}'
+            if stream == self._reference:
+                self.reset(f'{change}; give the target again')
+                return False
+            assert self.tracker is not None
+            self._notices.warn(f'{stream} size', change + (
+                '; the homography was made for the old size: set it again'
+                if self.tracker.config.homography else '; it is registered anew'))
+        return True
+
+    def _update(self, tracker: TrackerLike, pair: Pair) -> Estimate:
+        try:
+            return tracker.update(pair)
+        except Exception as e:      # whatever happens to one frame, the next one is tried
+            self.errors += 1
+            self._notices.exception('update', 'the tracker failed on a pair', e)
+            return Estimate(self._box, 0.0, State.LOST)
+
+    def _show(self, state: State, force: bool = False) -> None:
+        if force or state != self.state:
+            self.state = state
+            self._changed()
+
+
+def _sizes(pair: Pair) -> dict[str, tuple[int, int]]:
+    """Return (width, height) of each image there is."""
+    return {s: (im.shape[1], im.shape[0]) for s, im in ((RGB, pair.rgb), (THERMAL, pair.thermal))
+            if im is not None}

@@ -1,0 +1,203 @@
+"""Report: ~/status and /diagnostics, from what the parts of the node know."""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Header
+
+from rgbt_tracker_ros.msg import TrackerStatus
+from rgbt_tracker_ros.nodes.health import Health
+from rgbt_tracker_ros.nodes.inputs import CameraInputs
+from rgbt_tracker_ros.nodes.notices import Notices
+from rgbt_tracker_ros.nodes.outputs import Outputs
+from rgbt_tracker_ros.nodes.pairing import RGB, STREAMS, THERMAL
+from rgbt_tracker_ros.nodes.session import Session
+from rgbt_tracker_ros.nodes.worker import Worker
+from rgbt_tracker_ros.types import State
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+LOST_SHARE = 0.02       # of the images of the last 10 s; above it is worth a warning
+LOST_FIX = {
+    'best_effort': 'publish them reliably (image_qos auto follows), or, on one machine, start the '
+                   'camera and the tracker with FASTRTPS_DEFAULT_PROFILES_FILE set to this '
+                   "package's config/fastdds_shm.xml",
+    'reliable': 'the camera leaves them out, or this machine is too busy to take them all'}
+TICK = 0.1      # s; every fifth publishes a status, every tenth diagnostics
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the node is made of; `inputs` only while it is active.
+
+    `phase`: its lifecycle state. `fault`: why it did not get any further.
+    """
+
+    session: Session
+    worker: Worker[Any]
+    outputs: Outputs
+    inputs: CameraInputs | None = None
+    phase: str = 'unconfigured'
+    fault: str = ''
+
+
+class Reporter:
+    """Publishes ~/status and /diagnostics on `parts`. Runs in the executor's thread."""
+
+    def __init__(self, node: LifecycleNode, parts: Parts, notices: Notices) -> None:
+        self._name = node.get_fully_qualified_name().lstrip('/')
+        self._clock = node.get_clock()
+        self._parts = parts
+        self._notices = notices
+        self._status = node.create_publisher(TrackerStatus, '~/status', QoSProfile(
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._ticks = 0
+        self._shown: tuple[Health, ...] = ()
+        self._past: deque[dict[str, tuple[int, int]]] = deque(maxlen=10)    # (received, lost)
+
+    def tick(self) -> None:
+        """Publish what is due; to be called every TICK s."""
+        self._ticks += 1
+        verdicts = self._judge()
+        if self._ticks % 10 == 0:
+            self._diagnostics.publish(self._diagnose(verdicts))
+        if self._ticks % 5 == 0 or self._shown != tuple(v for v, _ in verdicts.values()):
+            self.publish_status()
+
+    def publish_status(self) -> None:
+        """Publish a status now."""
+        parts, verdicts = self._parts, self._judge()
+        self._shown = tuple(v for v, _ in verdicts.values())
+        texts = [parts.fault or ('' if parts.phase == 'active' else f'the node is {parts.phase}'),
+                 '' if parts.session.enabled else 'paused by ~/enable',
+                 *(text for _, text in verdicts.values()), *self._notices.current(),
+                 *(self._loss(s) for s in STREAMS)]
+        self._status.publish(self._describe('; '.join(dict.fromkeys(filter(None, texts))),
+                                            verdicts))
+
+    def _judge(self) -> dict[str, tuple[Health, str]]:
+        if (inputs := self._parts.inputs) is None:
+            return dict.fromkeys(STREAMS, (Health.WAITING, ''))
+        inputs.set_frozen(self._parts.session.frozen)
+        return inputs.judge()
+
+    def _describe(self, message: str, verdicts: dict[str, tuple[Health, str]]) -> TrackerStatus:
+        parts, session, reply = self._parts, self._parts.session, self._parts.session.reply
+        msg = TrackerStatus(
+            header=self._header(), state=int(session.state), target_id=session.target_id,
+            request_id=reply.request_id, request_accepted=reply.accepted,
+            request_message=reply.message, message=message,
+            rgb_health=int(verdicts[RGB][0]), thermal_health=int(verdicts[THERMAL][0]),
+            dropped=parts.worker.dropped, answered=parts.outputs.answered, errors=session.errors,
+            age_p50=percentile(parts.outputs.ages, 50), age_p95=percentile(parts.outputs.ages, 95),
+            network_p50=percentile(parts.outputs.network_times, 50))
+        if session.tracker is not None:
+            msg.device, msg.model = session.tracker.device, session.tracker.model_name
+        if parts.inputs is not None:
+            matcher = parts.inputs.matcher
+            msg.rgb_received = matcher.timing[RGB].received
+            msg.thermal_received = matcher.timing[THERMAL].received
+            msg.pairs, msg.singles = matcher.pairs, matcher.singles
+            msg.unmatched = matcher.unmatched
+            msg.invalid = sum(h.invalid for h in parts.inputs.health.values())
+            skews = [abs(s) / 1e9 for s in list(matcher.skews)]
+            msg.skew_p50, msg.skew_p95 = percentile(skews, 50), percentile(skews, 95)
+        return msg
+
+    def _diagnose(self, verdicts: dict[str, tuple[Health, str]]) -> DiagnosticArray:
+        made = []
+        if (inputs := self._parts.inputs) is not None:
+            made += [self._input(inputs, s, *verdicts[s]) for s in inputs.images]
+            made.append(self._pairing(inputs))
+            self._past.append({s: (t.received, t.lost) for s, t in inputs.matcher.timing.items()})
+        else:
+            self._past.clear()
+        made.append(self._inference())
+        return DiagnosticArray(header=self._header(), status=made)
+
+    def _loss(self, stream: str) -> str:
+        """Say how many images were lost on the way in the last 10 s, if they are many."""
+        inputs = self._parts.inputs
+        if inputs is None or stream not in inputs.images or not self._past:
+            return ''
+        timing = inputs.matcher.timing[stream]
+        received, lost = self._past[0][stream]
+        received, lost = timing.received - received, timing.lost - lost
+        if lost <= max(1, LOST_SHARE * (received + lost)):
+            return ''
+        image = inputs.images[stream]
+        return (f'{stream} ({image.topic}, {image.reliability}): {lost} of {received + lost} '
+                f'images lost lately; {LOST_FIX.get(image.reliability, "")}')
+
+    def _input(self, inputs: CameraInputs, stream: str, health: Health,
+               text: str) -> DiagnosticStatus:
+        image, timing = inputs.images[stream], inputs.matcher.timing[stream]
+        level = {Health.OK: OK, Health.STOPPED: ERROR, Health.INVALID: ERROR}.get(health, WARN)
+        loss = self._loss(stream)
+        if level == OK and (loss or image.problem):
+            level, text = WARN, loss or image.problem
+        period = timing.period
+        return self._made(stream, level, text or 'arriving', {
+            'topic': image.topic, 'publishers': image.publishers,
+            'reliability': image.reliability, 'rate (Hz)': f'{1e9 / period:.1f}' if period else '',
+            'received': timing.received, 'lost': timing.lost,
+            'invalid': inputs.health[stream].invalid,
+            'behind its partner (ms)': f'{timing.lag / 1e6:.1f}'})
+
+    def _pairing(self, inputs: CameraInputs) -> DiagnosticStatus:
+        matcher = inputs.matcher
+        skews = [abs(s) / 1e6 for s in list(matcher.skews)]
+        p95, slop = percentile(skews, 95), matcher.settings.slop / 1e6
+        level, text = OK, 'matching'
+        if not all(inputs.used.values()):
+            text = 'one camera only'
+        elif not matcher.pairs:
+            level, text = WARN, (f'no pair yet: no two stamps within pair_slop ({slop:g} ms); see '
+                                 'thermal_time_offset')
+        elif p95 > 0.8 * slop:
+            level, text = WARN, (f'skew is {p95:.1f} ms at the 95th percentile, pair_slop is '
+                                 f'{slop:g} ms; see thermal_time_offset')
+        return self._made('pairing', level, text, {
+            'pairs': matcher.pairs, 'singles': matcher.singles, 'unmatched': matcher.unmatched,
+            'jumps': matcher.jumps, 'skew p50 (ms)': f'{percentile(skews, 50):.2f}',
+            'skew p95 (ms)': f'{p95:.2f}'})
+
+    def _inference(self) -> DiagnosticStatus:
+        session, outputs, worker = self._parts.session, self._parts.outputs, self._parts.worker
+        level, text = OK, State(session.state).name.lower()
+        if session.tracker is None:
+            level, text = ERROR, 'no model is loaded'
+        elif session.errors:
+            level, text = WARN, f'{session.errors} failures since the start, see the log; {text}'
+        elif session.state in (State.SEARCHING, State.LOST):
+            level = WARN
+        return self._made('inference', level, text, {
+            'device': session.tracker.device if session.tracker else '',
+            'model': session.tracker.model_name if session.tracker else '',
+            'answered': outputs.answered, 'dropped': worker.dropped, 'errors': session.errors,
+            'network p50 (ms)': f'{1e3 * percentile(outputs.network_times, 50):.1f}',
+            'age p50 (ms)': f'{1e3 * percentile(outputs.ages, 50):.1f}',
+            'age p95 (ms)': f'{1e3 * percentile(outputs.ages, 95):.1f}'})
+
+    def _header(self) -> Header:
+        return Header(stamp=self._clock.now().to_msg())
+
+    def _made(self, part: str, level: bytes, text: str, values: dict[str, object]
+              ) -> DiagnosticStatus:
+        tracker = self._parts.session.tracker
+        return DiagnosticStatus(
+            name=f'{self._name}: {part}', level=level, message=text,
+            hardware_id=tracker.device if tracker else '',
+            values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])
+
+
+def percentile(values: Collection[float], q: float) -> float:
+    """Return the nearest-rank percentile, 0 of nothing."""
+    ordered = sorted(values)
+    return float(ordered[min(len(ordered) - 1, int(len(ordered) * q / 100))]) if ordered else 0.0

@@ -1,0 +1,163 @@
+"""Lifecycle, parameter files, signals, and the real tracker; over a live graph."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from nodes_kit import FakeTracker, robot, wait_for
+import pytest
+from rclpy.context import Context
+
+from rgbt_tracker_ros.msg import Track, TrackerStatus
+from rgbt_tracker_ros.nodes.parameters import render_yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def change(r: Any, transition: int) -> bool:
+    request = ChangeState.Request()
+    request.transition.id = transition
+    return bool(r.call(ChangeState, 'change_state', request).success)
+
+
+def state(r: Any) -> str:
+    return str(r.call(GetState, 'get_state', GetState.Request()).current_state.label)
+
+
+def test_every_transition(ros_context: Context) -> None:
+    loaded: list[FakeTracker] = []
+
+    def load(_: object) -> FakeTracker:
+        loaded.append(FakeTracker())
+        return loaded[-1]
+
+    with robot(ros_context, load=load, autostart=False) as (r, _):
+        assert state(r) == 'unconfigured'
+        assert 'the node is unconfigured' in r.until(lambda s: s.message).message
+        assert change(r, Transition.TRANSITION_CONFIGURE)
+        assert r.until(lambda s: s.model).message == 'the node is inactive'
+        assert loaded[0].calls == [('warm_up', 0)]
+        assert not r.cameras.publishers['rgb'].get_subscription_count()
+        for _ in range(2):
+            assert change(r, Transition.TRANSITION_ACTIVATE)
+            if not r.cameras.ident:
+                r.cameras.start()
+            r.answers(3, None)
+            assert r.request().request_accepted
+            r.answers(3)
+            (ok, reason), = r.set(image_qos='sensor_data')
+            assert not ok and 'deactivate the node first' in reason
+            assert change(r, Transition.TRANSITION_DEACTIVATE)
+            wait_for(lambda: not r.cameras.publishers['rgb'].get_subscription_count())
+            assert r.until(lambda s: 'inactive' in s.message and not s.target_id).state == 0
+            assert not r.request().request_accepted
+        assert r.set(image_qos='sensor_data') == [(True, '')]
+        assert change(r, Transition.TRANSITION_CLEANUP)
+        r.until(lambda s: 'unconfigured' in s.message and not s.model)
+        assert change(r, Transition.TRANSITION_CONFIGURE)
+        assert len(loaded) == 2
+        assert change(r, Transition.TRANSITION_INACTIVE_SHUTDOWN)
+        assert state(r) == 'finalized'
+
+
+def test_activation_that_fails_says_why(ros_context: Context) -> None:
+    try:
+        import message_filters  # noqa: F401
+        pytest.skip('message_filters is installed')
+    except ImportError:
+        pass
+    with robot(ros_context, pairing='exact') as (r, _):
+        assert 'ros-jazzy-message-filters' in r.until(lambda s: 'failed' in s.message).message
+        assert state(r) == 'inactive'
+        assert r.set(pairing='nearest') == [(True, '')]
+        assert change(r, Transition.TRANSITION_ACTIVATE)
+        r.start()
+
+
+def test_settings_reach_the_tracker_between_two_frames(ros_context: Context) -> None:
+    tracker = FakeTracker()
+    with robot(ros_context, tracker) as (r, node):
+        r.start()
+        assert r.set(lost_frames=9, buffer_duration=0.5, debug_image_rate=0) == [(True, '')] * 3
+        wait_for(lambda: tracker.config.lost_frames == 9)
+        assert node._ring.duration == 500_000_000
+        r.answers(3)
+
+
+@contextmanager
+def process(*arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run the node in a process of its own; its output is merged into stdout."""
+    made = subprocess.Popen(
+        [sys.executable, '-m', 'rgbt_tracker_ros.nodes.tracker_node', '--ros-args', *arguments],
+        cwd=ROOT, env={**os.environ, **(env or {})}, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    try:
+        yield made
+    finally:
+        made.kill()
+        made.wait()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly(domain_id: int, number: int) -> None:
+    with process('-p', 'model:=/no/such/file') as p:
+        assert p.stdout is not None
+        line = next(line for line in p.stdout if 'configure failed' in line)
+        assert '/no/such/file' in line
+        p.send_signal(number)
+        out, _ = p.communicate(timeout=10)
+        assert p.returncode == 0, out
+        assert 'Traceback' not in out and 'Error' not in out
+
+
+@pytest.mark.parametrize('namespace', ['/', '/robot/front'])
+def test_parameter_file_holds_in_any_namespace(domain_id: int, tmp_path: Path,
+                                               namespace: str) -> None:
+    file = tmp_path / 'tracker.yaml'
+    file.write_text(render_yaml().replace("model: ''", 'model: /from/the/file'))
+    with process('--params-file', str(file), '-r', f'__ns:={namespace}') as p:
+        assert p.stdout is not None
+        line = next(line for line in p.stdout if 'configure failed' in line)
+        assert '/from/the/file' in line
+
+
+def test_the_real_tracker_follows_in_a_process_of_its_own(
+        ros_context: Context, domain_id: int, tmp_path: Path) -> None:
+    torch = pytest.importorskip('torch', reason='torch is not installed: pip install torch')
+    from nodes_kit import Robot, spinning
+
+    from rgbt_tracker_ros.models.checkpoint import save
+    from rgbt_tracker_ros.models.student import Student, StudentConfig
+    torch.manual_seed(0)
+    save(Student(StudentConfig()), tmp_path / 'random.safetensors')    # as good as any, for this
+    r = Robot(ros_context, ('rgb', 'thermal'), best_effort=False)
+    with spinning(ros_context, r.node), process(
+            '-p', f'model:={tmp_path}/random.safetensors', '-p', 'device:=cpu') as p:
+        wait_for(lambda: r.statuses and r.status.model, 60, 'a loaded model')
+        assert (r.status.device, r.status.model[:18]) == ('cpu', 'random.safetensors')
+        r.start()
+        tracks = r.answers(10, None)
+        wait_for(lambda: r.tracks[-1].target_id)
+        for camera in ('rgb', 'thermal'):
+            r.cameras.on[camera] = False
+            r.until(lambda s, c=camera: getattr(s, f'{c}_health') == TrackerStatus.STOPPED)
+            r.answers(3, None)
+            r.cameras.on[camera] = True
+            r.until(lambda s: s.rgb_health == s.thermal_health == TrackerStatus.OK)
+        r.until(lambda s: s.answered > 5 and s.errors == 0)
+        assert all(t.network_time > 0 for t in r.tracks if t.target_id)
+        assert {t.state for t in tracks} & {Track.TRACKING, Track.UNCERTAIN, Track.SEARCHING}
+        r.cameras.running = False
+        p.send_signal(signal.SIGINT)
+        out, _ = p.communicate(timeout=20)
+        assert p.returncode == 0
+        assert 'Traceback' not in out
+    r.node.destroy_node()

@@ -1,0 +1,279 @@
+"""The node's parts by themselves: worker, ring, notices, bearing, message_filters' policies."""
+from __future__ import annotations
+
+import sys
+from threading import Event, current_thread
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rclpy.logging import get_logger
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo
+
+from rgbt_tracker_ros.nodes.bearing import CameraInfoError, CameraModel
+from rgbt_tracker_ros.nodes.notices import HOLD, PERIOD, Notices
+from rgbt_tracker_ros.nodes.pairing import RGB, THERMAL, Match, PairingSettings
+from rgbt_tracker_ros.nodes.ring import FutureStamp, PairRing, RingError
+from rgbt_tracker_ros.nodes.stock_pairing import StockMatcher
+from rgbt_tracker_ros.nodes.worker import Worker
+
+S = 1_000_000_000
+
+
+class Gate:
+    """A worker whose items wait at a gate, and what it has done."""
+
+    def __init__(self, backlog: list[int] | None = None) -> None:
+        self.done: list[object] = []
+        self.errors: list[Exception] = []
+        self.busy, self.go = Event(), Event()
+        rest = backlog or []
+        self.worker = Worker[int](self.process, self.errors.append,
+                                  lambda: rest.pop(0) if rest and self.go.is_set() else None)
+
+    def process(self, item: int) -> None:
+        self.busy.set()
+        assert self.go.wait(5)
+        if item < 0:
+            raise ValueError(item)
+        self.done.append(item)
+
+    def finish(self) -> list[object]:
+        self.go.set()
+        self.worker.call(lambda: None).result(5)
+        self.worker.call(lambda: None).result(5)
+        assert self.worker.stop()
+        return self.done
+
+
+def test_newest_item_wins_and_drops_are_counted() -> None:
+    gate = Gate()
+    gate.worker.submit(1)
+    assert gate.busy.wait(5)
+    for item in (2, 3, 4):
+        gate.worker.submit(item)
+    gate.go.set()
+    while len(gate.done) < 2:
+        pass
+    assert gate.finish() == [1, 4]
+    assert gate.worker.dropped == 2
+
+
+def test_calls_come_in_order_before_items_and_the_backlog_before_the_next_item() -> None:
+    gate = Gate(backlog=[10, 11])
+    gate.worker.submit(1)
+    assert gate.busy.wait(5)
+    gate.worker.submit(2)
+    threads = [gate.worker.call(lambda n=n: gate.done.append(n) or current_thread().name)
+               for n in ('a', 'b')]
+    gate.go.set()
+    assert {t.result(5) for t in threads} == {'tracker'}
+    while 2 not in gate.done:
+        pass
+    assert gate.finish() == [1, 'a', 'b', 10, 11, 2]
+
+
+def test_errors_of_items_and_of_calls_do_not_end_the_thread() -> None:
+    gate = Gate()
+    gate.go.set()
+    gate.worker.submit(-1)
+    while not gate.errors:
+        pass
+    with pytest.raises(ZeroDivisionError):
+        gate.worker.call(lambda: 1 / 0).result(5)
+    assert gate.worker.call(lambda: 'alive').result(5) == 'alive'
+    gate.finish()
+    assert gate.worker.call(lambda: 1).cancelled()      # nobody is there any more
+
+
+def ring(*seconds: float, duration: float = 2.0) -> PairRing:
+    made = PairRing(round(duration * S))
+    for s in seconds:
+        made.append(Match(s, s, round(s * S)))
+    return made
+
+
+@pytest.mark.parametrize(('stamp', 'found'), [(10.2, 10.2), (10.21, 10.2), (10.0, 10.0),
+                                              (9.96, 10.0), (11.0, 11.0)])
+def test_ring_finds_the_nearest_pair(stamp: float, found: float) -> None:
+    assert ring(10.0, 10.1, 10.2, 11.0).find(round(stamp * S)).rgb == found
+
+
+@pytest.mark.parametrize(('stamp', 'error', 'reason'), [
+    (9.9, RingError, r'1\.100 s older than the newest pair, and only 1\.000 s are kept'),
+    (10.6, RingError, r'no pair is within 50 ms of its stamp; the nearest is 400 ms away'),
+    (11.5, FutureStamp, r'0\.500 s ahead'),
+    (99.0, RingError, r'88\.000 s ahead of the newest pair; use the stamp of the image'),
+])
+def test_ring_says_why_there_is_no_pair(stamp: float, error: type[Exception],
+                                        reason: str) -> None:
+    with pytest.raises(error, match=reason):
+        ring(10.0, 10.1, 10.2, 11.0).find(round(stamp * S))
+
+
+def test_ring_keeps_its_duration_and_at_least_the_newest() -> None:
+    assert [m.rgb for m in ring(1, 2, 3, 4, 5).after(0)] == [3, 4, 5]
+    assert [m.rgb for m in ring(1, 2, 3, duration=0).after(0)] == [3]
+    empty = ring(1)
+    empty.clear()
+    for look in (empty.newest, lambda: empty.find(1)):
+        with pytest.raises(RingError, match='no image has arrived yet'):
+            look()
+
+
+def test_notices_are_throttled_by_kind_and_held_for_a_while() -> None:
+    now, logged, changes = [100.0], [], []
+    logger = SimpleNamespace(info=logged.append, warning=logged.append, error=logged.append)
+    notices = Notices(logger, lambda: changes.append(1), clock=lambda: now[0])
+    for text in ('a1', 'a1', 'a2'):
+        notices.warn('a', text)
+    notices.error('b', 'b1')
+    assert logged == ['a1', 'b1']
+    assert notices.current() == ['a2', 'b1']
+    assert len(changes) == 3        # the same text again is no change
+    now[0] += max(PERIOD, HOLD)
+    assert notices.current() == []
+    notices.warn('a', 'a3')
+    assert logged[-1] == 'a3'
+    try:
+        raise ValueError('why')
+    except ValueError as e:
+        notices.exception('c', 'it failed', e)
+    assert notices.current()[-1] == "it failed: ValueError('why')"
+    assert logged[-1].startswith('it failed\nTraceback')
+
+
+def test_notices_of_all_levels_through_rclpys_own_logger() -> None:
+    notices = Notices(get_logger('test_notices'), lambda: None)
+    for i in range(2):
+        notices.warn(f'w{i}', 'a warning')      # rclpy refuses two levels from one line of code
+        notices.error(f'e{i}', 'an error')
+        notices.log(f'l{i}', 'a line')
+        notices.exception(f'x{i}', 'a failure', ValueError('why'))
+    assert len(notices.current()) == 6
+
+
+def info(**fields: Any) -> CameraInfo:
+    made = CameraInfo(width=640, height=480, distortion_model='plumb_bob', d=[0.0] * 5,
+                      k=np.array([500., 0, 320, 0, 500, 240, 0, 0, 1]))
+    made.header.frame_id = 'rgb_optical'
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_bearing() -> None:
+    model = CameraModel.from_info(info())
+    assert model.frame_id == 'rgb_optical'
+    assert model.ray(320.5, 240.5) == pytest.approx((0, 0, 1))
+    assert model.ray(820.5, 240.5) == pytest.approx((0.5**0.5, 0, 0.5**0.5))    # right of it
+    x, y, z = model.ray(320.5, 100.0)
+    assert x == pytest.approx(0) and y < 0 < z                                  # above it
+
+
+@pytest.mark.parametrize(('distortion', 'd'), [('plumb_bob', [-0.2, 0.05, 0.001, 0.002, 0.0]),
+                                               ('equidistant', [0.05, -0.01, 0.002, 0.0])])
+def test_bearing_undoes_the_distortion(distortion: str, d: list[float]) -> None:
+    import cv2
+    made = info(distortion_model=distortion, d=d)
+    ray = np.array([0.3, -0.2, 1.0])
+    k = np.array(made.k).reshape(3, 3)
+    project = cv2.fisheye.projectPoints if distortion == 'equidistant' else cv2.projectPoints
+    pixel, *_ = project(ray.reshape(1, 1, 3), np.zeros(3), np.zeros(3), k, np.array(d))
+    x, y = pixel.ravel() + 0.5
+    assert CameraModel.from_info(made).ray(x, y) == pytest.approx(ray / np.linalg.norm(ray),
+                                                                  abs=1e-4)
+
+
+def test_bearing_of_a_binned_region() -> None:
+    made = info(binning_x=2, binning_y=2)
+    made.roi.x_offset, made.roi.y_offset = 120, 40
+    assert CameraModel.from_info(made).ray(100.5, 100.5) == pytest.approx((0, 0, 1))
+
+
+@pytest.mark.parametrize(('fields', 'reason'), [
+    ({'k': np.zeros(9)}, 'not calibrated'), ({'distortion_model': 'odd'}, "'odd' is not known"),
+    ({'distortion_model': 'equidistant'}, 'it must have 4')])
+def test_calibrations_that_can_not_be_used(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CameraInfoError, match=reason):
+        CameraModel.from_info(info(**fields))
+
+
+class SimpleFilter:
+    """What the adapter needs of message_filters, with its traps: see the class below."""
+
+    def __init__(self) -> None:
+        self.send: Any = None
+
+    def signalMessage(self, msg: Any) -> None:
+        self.send(msg)
+
+
+class Synchronizer:
+    """Matches stamps less than `slop` apart, first come first served; older ones never match."""
+
+    def __init__(self, filters: list[SimpleFilter], queue: int, slop: float = 1e-9) -> None:
+        self.queues: list[dict[int, Any]] = [{}, {}]
+        self.queue, self.slop, self.callback = queue, slop * S, None
+        for i, f in enumerate(filters):
+            f.send = lambda msg, i=i: self.add(i, msg)
+
+    def registerCallback(self, callback: Any) -> None:
+        self.callback = callback
+
+    def add(self, i: int, msg: Any) -> None:
+        stamp = Time.from_msg(msg.header.stamp).nanoseconds
+        self.queues[i][stamp] = msg
+        while len(self.queues[i]) > self.queue:
+            del self.queues[i][min(self.queues[i])]
+        for other in sorted(self.queues[1 - i]):
+            if abs(other - stamp) < self.slop and stamp in self.queues[i]:
+                both = [self.queues[i].pop(stamp), self.queues[1 - i].pop(other)]
+                self.callback(*(both if i == 0 else both[::-1]))
+
+
+@pytest.fixture(params=['approximate', 'exact'])
+def stock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> StockMatcher[str]:
+    """Lend a matcher on the library where it is installed, else on the stand-in above."""
+    try:
+        import message_filters  # noqa: F401
+    except ImportError:
+        stand_in: Any = ModuleType('message_filters')
+        stand_in.SimpleFilter = SimpleFilter
+        stand_in.TimeSynchronizer = stand_in.ApproximateTimeSynchronizer = Synchronizer
+        monkeypatch.setitem(sys.modules, 'message_filters', stand_in)
+    return StockMatcher(request.param, PairingSettings(slop=S // 50, deadline=S // 25))
+
+
+def test_stock_policies_match_survive_jumps_and_go_on_alone(stock: StockMatcher[str]) -> None:
+    period, now = S // 30, 0
+
+    def lap(start: int, *streams: str) -> int:
+        nonlocal now
+        out = 0
+        for i in range(60):
+            now += period
+            for stream in streams:
+                out += len(stock.add(stream, start + i * period, f'{stream}{i}', now))
+        return out
+
+    assert lap(100 * S, RGB, THERMAL) == 60
+    assert stock.pairs == 59        # nobody knew of thermal when the first RGB image came
+    assert stock.wake_at is None
+    assert lap(50 * S, THERMAL, RGB) >= 59      # the library alone would match nothing any more
+    assert stock.jumps >= 1
+    assert lap(60 * S, RGB) > 45                # thermal has stopped
+    assert stock.singles > 45
+    assert lap(70 * S, RGB, THERMAL) >= 58      # and is back
+    received = sum(t.received for t in stock.timing.values())
+    assert received == 2 * stock.pairs + stock.singles + stock.unmatched + sum(
+        stock._pending.values())
+
+
+def test_without_message_filters_it_is_said_what_to_install(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'message_filters', None)
+    with pytest.raises(ImportError, match='ros-jazzy-message-filters'):
+        StockMatcher('approximate')

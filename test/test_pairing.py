@@ -1,0 +1,218 @@
+"""Pairing: nearest, one to one, in order, at once; and what becomes of everything else."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import pytest
+
+from rgbt_tracker_ros.nodes.pairing import RGB, THERMAL, Match, PairingSettings, PairMatcher
+
+MS = 1_000_000
+PERIOD = 33 * MS
+SETTINGS = PairingSettings(slop=20 * MS, deadline=40 * MS, queue=8)
+Arrival = tuple[str, int, int]      # stream, stamp, time of arrival (ns)
+
+
+def feed(matcher: PairMatcher[int], arrivals: Iterable[Arrival], end: int = 0
+         ) -> list[tuple[int, Match[int]]]:
+    """Feed arrivals in order, polling whenever it is due, and return (time, match)."""
+    out: list[tuple[int, Match[int]]] = []
+    for stream, stamp, now in [*arrivals, ('', 0, end)]:
+        while matcher.wake_at is not None and matcher.wake_at < now:
+            due = matcher.wake_at
+            out += [(due, m) for m in matcher.poll(due)]
+        if stream:
+            out += [(now, m) for m in matcher.add(stream, stamp, stamp, now)]
+    return out
+
+
+def arrivals(rgb: Iterable[int], thermal: Iterable[int], delay_rgb: int = 5 * MS,
+             delay_thermal: int = 5 * MS) -> list[Arrival]:
+    return sorted([(RGB, s, s + delay_rgb) for s in rgb]
+                  + [(THERMAL, s, s + delay_thermal) for s in thermal], key=lambda a: a[2])
+
+
+def nearest_first(rgb: list[int], thermal: list[int], slop: int) -> set[tuple[int, int]]:
+    """Match by brute force: the nearest two of all, then the nearest two of the rest, ..."""
+    left_rgb, left_thermal, pairs = set(rgb), set(thermal), set()
+    for _, r, t in sorted((abs(r - t), r, t) for r in rgb for t in thermal if abs(r - t) <= slop):
+        if r in left_rgb and t in left_thermal:
+            left_rgb.remove(r)
+            left_thermal.remove(t)
+            pairs.add((r, t))
+    return pairs
+
+
+def pairs_of(matches: Iterable[tuple[int, Match[int]]]) -> set[tuple[int, int]]:
+    return {(m.rgb, m.thermal) for _, m in matches
+            if m.rgb is not None and m.thermal is not None}
+
+
+@pytest.mark.parametrize(('delay_rgb', 'delay_thermal'), [(5, 5), (5, 12), (30, 5), (5, 35)])
+def test_a_pair_leaves_the_moment_it_is_complete(delay_rgb: int, delay_thermal: int) -> None:
+    stamps = range(0, 60 * PERIOD, PERIOD)
+    matches = feed(PairMatcher(SETTINGS), arrivals(stamps, stamps, delay_rgb * MS,
+                                                   delay_thermal * MS))
+    assert [m.stamp for _, m in matches] == list(stamps)
+    assert all(m.skew == 0 for _, m in matches)
+    assert {now - m.stamp for now, m in matches} == {max(delay_rgb, delay_thermal) * MS}
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=300)
+def test_regular_cameras_are_matched_as_by_brute_force(data: st.DataObject) -> None:
+    """Two cameras with jitter, a phase, losses, and any order of arrival in the deadline."""
+    phase = data.draw(st.integers(-8, 8), label='phase (ms)')
+    jitter = 2 * MS
+    rng = data.draw(st.randoms(use_true_random=False))
+
+    def camera(offset: int) -> list[int]:
+        stamps = [i * PERIOD + offset + rng.randint(-jitter, jitter) for i in range(40)]
+        lost = {i + rng.randint(0, 3) for i in range(10, 40, 6)}
+        return [s for i, s in enumerate(stamps) if i not in lost]
+
+    rgb, thermal = camera(0), camera(phase * MS)
+    came: list[Arrival] = []
+    for stream, stamps in ((RGB, rgb), (THERMAL, thermal)):
+        now = 0
+        for s in stamps:
+            now = max(now + 1, s + rng.randint(15, 30) * MS)    # in order, as DDS keeps it
+            came.append((stream, s, now))
+    matches = feed(PairMatcher(SETTINGS), sorted(came, key=lambda a: a[2]), 10**12)
+    assert pairs_of(matches) == nearest_first(rgb, thermal, SETTINGS.slop)
+    answered = [m.rgb for _, m in matches if m.rgb is not None]
+    assert answered == rgb      # each once, in order, with or without a partner
+
+
+@given(st.lists(st.tuples(st.sampled_from([RGB, THERMAL]), st.integers(-400, 2000),
+                          st.integers(0, 60)), max_size=60),
+       st.integers(0, 60), st.integers(0, 80), st.integers(1, 8))
+@settings(deadline=None)
+def test_whatever_comes_is_accounted_for(events: list[tuple[str, int, int]], slop: int,
+                                         deadline: int, queue: int) -> None:
+    matcher: PairMatcher[int] = PairMatcher(
+        PairingSettings(slop * MS, deadline * MS, queue=queue))
+    now, came = 0, []
+    for stream, stamp, step in events:
+        now += step * MS
+        came.append((stream, stamp * MS, now))
+    out = [m for _, m in feed(matcher, came)]
+    for match in out:
+        if match.skew is not None:
+            assert abs(match.skew) <= slop * MS
+            assert match.rgb is not None and match.thermal == match.rgb + match.skew
+        assert match.stamp == (match.rgb if match.rgb is not None else match.thermal)
+    if not matcher.jumps:
+        assert all(a.stamp < b.stamp for a, b in pairwise(out))
+        for stream in ('rgb', 'thermal'):
+            items = [i for m in out if (i := getattr(m, stream)) is not None]
+            assert len(items) == len(set(items))
+    assert len(events) == sum(t.received for t in matcher.timing.values())
+    assert len(events) == (2 * matcher.pairs + matcher.singles + matcher.unmatched
+                           + matcher.waiting)
+    assert matcher.waiting <= 2 * queue
+    assert (matcher.waiting == 0) == (matcher.wake_at is None)
+    assert len(out) == matcher.pairs + matcher.singles
+    matcher.poll(now + 10**12)
+    assert matcher.waiting == 0
+
+
+def test_nearest_partner_wins_over_the_first() -> None:
+    matcher: PairMatcher[int] = PairMatcher(PairingSettings(50 * MS, 100 * MS))
+    came = arrivals([0, 42 * MS, 83 * MS], [40 * MS, 84 * MS])
+    assert pairs_of(feed(matcher, came, 10**12)) == {(42 * MS, 40 * MS), (83 * MS, 84 * MS)}
+
+
+@pytest.mark.parametrize(('rate_rgb', 'rate_thermal', 'share'), [
+    (30, 9, 9 / 30), (30, 60, 1), (10, 30, 1), (60, 30, 0.5), (30, 25, 0.7)])
+def test_cameras_of_different_rates(rate_rgb: int, rate_thermal: int, share: float) -> None:
+    rgb = [i * 10**9 // rate_rgb for i in range(5 * rate_rgb)]
+    thermal = [i * 10**9 // rate_thermal + 3 * MS for i in range(5 * rate_thermal)]
+    matcher: PairMatcher[int] = PairMatcher(PairingSettings(25 * MS, 40 * MS))
+    matches = feed(matcher, arrivals(rgb, thermal), 10**12)
+    assert [m.rgb for _, m in matches if m.rgb is not None] == rgb
+    assert all(m.rgb is not None for _, m in matches if m.stamp < rgb[-1])
+    assert len(pairs_of(matches)) >= 0.95 * share * len(rgb)
+    waits = sorted(now - m.stamp - 5 * MS for now, m in matches)
+    assert waits[len(waits) // 2] <= 3 * MS     # whoever has no partner does not wait for one
+
+
+def test_a_stopped_stream_is_waited_for_twice() -> None:
+    stamps = list(range(0, 90 * PERIOD, PERIOD))
+    thermal = [s for s in stamps if not 30 <= s // PERIOD < 60]
+    matches = feed(PairMatcher(SETTINGS), arrivals(stamps, thermal), 10**12)
+    waits = {m.stamp // PERIOD: now - m.stamp - 5 * MS for now, m in matches}
+    assert [m.rgb for _, m in matches] == stamps
+    assert sum(w > 0 for w in waits.values()) <= 3
+    assert max(waits.values()) == SETTINGS.deadline
+    assert {m.stamp // PERIOD for _, m in matches if m.thermal is None} <= {*range(30, 61)}
+
+
+@pytest.mark.parametrize('late', [RGB, THERMAL])
+def test_a_late_stream_is_left_out_until_it_is_punctual(late: str) -> None:
+    stamps = list(range(0, 120 * PERIOD, PERIOD))
+    came = [(stream, s, s + 5 * MS + (200 * MS if stream == late and 40 <= i < 80 else 0))
+            for i, s in enumerate(stamps) for stream in (RGB, THERMAL)]
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    states = []
+    matches: list[tuple[int, Match[int]]] = []
+    for arrival in sorted(came, key=lambda a: a[2]):
+        matches += feed(matcher, [arrival])
+        states.append((arrival[2], matcher.timing[late].late))
+    assert [on for now, on in states if 60 * PERIOD < now < 80 * PERIOD].count(False) == 0
+    assert not states[-1][1]
+    alone = [m for _, m in matches if m.skew is None]
+    assert all(getattr(m, late) is None for m in alone)
+    assert 38 <= len(alone) <= 50
+    assert matcher.pairs > 65
+    assert sum(now - m.stamp > 6 * MS for now, m in matches) <= 3     # never waited for again
+    assert matcher.unmatched >= 38
+
+
+def test_stamps_that_go_back_start_anew() -> None:
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    first = list(range(0, 30 * PERIOD, PERIOD))
+    feed(matcher, arrivals(first, first))
+    for lap in (1, 2):
+        moved = [(s, stamp, now + lap * 10**10) for s, stamp, now in arrivals(first, first)]
+        matches = feed(matcher, moved, 10**12 if lap == 2 else 0)
+        assert len(pairs_of(matches)) >= len(first) - 1
+        assert matcher.jumps >= lap
+
+
+@pytest.mark.parametrize('back', [0, 1, 100 * MS])
+def test_equal_and_slightly_older_stamps_are_dropped(back: int) -> None:
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    matcher.add(RGB, 200 * MS, 1, 0)
+    assert matcher.add(RGB, 200 * MS - back, 2, 1) == []
+    assert (matcher.unmatched, matcher.jumps) == (1, 0)
+
+
+def test_offset_is_added_to_thermal_stamps() -> None:
+    matcher: PairMatcher[int] = PairMatcher(PairingSettings(thermal_offset=-500 * MS))
+    matcher.add(RGB, 10**9, 1, 0)
+    match, = matcher.add(THERMAL, 1_503 * MS, 2, 1)
+    assert (match.stamp, match.skew) == (10**9, 3 * MS)
+
+
+@pytest.mark.parametrize('stream', [RGB, THERMAL])
+def test_a_single_camera_never_waits(stream: str) -> None:
+    matcher: PairMatcher[int] = PairMatcher(use_rgb=stream == RGB, use_thermal=stream == THERMAL)
+    for i in range(5):
+        match, = matcher.add(stream, i * PERIOD, i, i * PERIOD)
+        assert getattr(match, stream) == i
+        assert matcher.wake_at is None
+
+
+def test_lost_images_are_counted_and_pauses_are_not() -> None:
+    matcher: PairMatcher[int] = PairMatcher(use_thermal=False)
+    indices = [*range(20), *range(22, 40), *range(45, 60), *range(500, 520)]
+    random.seed(1)
+    for i in indices:
+        matcher.add(RGB, i * PERIOD + random.randint(-MS, MS), i, i * PERIOD)
+    assert matcher.timing[RGB].lost == 2 + 5
+    assert matcher.timing[RGB].period == pytest.approx(PERIOD, abs=2 * MS)

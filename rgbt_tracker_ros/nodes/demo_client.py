@@ -38,7 +38,7 @@ class DemoClient(Node):
         self._news: tuple[Any, ...] = ()
         self._tracker_status: TrackerStatus | None = None
         self._targets = self.create_publisher(TargetRequest, 'rgbt_tracker/target', 10)
-        self._parameters = self.create_client(GetParameters, 'rgbt_tracker/get_parameters')
+        self._parameter_reader = self.create_client(GetParameters, 'rgbt_tracker/get_parameters')
         latched = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.create_subscription(TrackerStatus, 'rgbt_tracker/status', self._on_status, latched)
         self._tracks = self.create_subscription(Track, 'rgbt_tracker/track', self._on_track, 100)
@@ -86,13 +86,13 @@ class DemoClient(Node):
             self._ready = bool(
                 status and status.device and self._targets.get_subscription_count()
                 and self.count_publishers(self._tracks.topic_name)
-                and self._parameters.service_is_ready())
+                and self._parameter_reader.service_is_ready())
             if self._ready and status:
                 tell('ready', device=status.device, model=status.model)
         elif self._accepted:
             began = time.perf_counter()
             request = GetParameters.Request(names=['tracking_threshold'])
-            self._parameters.call_async(request).add_done_callback(
+            self._parameter_reader.call_async(request).add_done_callback(
                 lambda _: tell('read', ms=1e3 * (time.perf_counter() - began)))
 
 

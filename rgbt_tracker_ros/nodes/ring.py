@@ -57,7 +57,7 @@ class PairRing:
         with self._lock:
             pairs = tuple(self._pairs)
         if not pairs:
-            raise RingError('no image has arrived yet')
+            raise FutureStamp('no image has arrived yet')
         oldest, newest = pairs[0].stamp, pairs[-1].stamp
         if stamp > newest:
             text = f'its stamp is {(stamp - newest) / 1e9:.3f} s ahead of the newest pair'

@@ -13,7 +13,7 @@ from rgbt_tracker_ros.nodes.ring import FutureStamp, PairRing, RingError
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
-CATCH_UP = 15       # frames on the way from a target in the past to now; more are skipped
+CATCH_UP = 15       # steps from a target in the past to now; pairs between them are skipped
 
 
 class TrackerLike(Protocol):
@@ -86,7 +86,8 @@ class Session:
         self._box = Box(0, 0, 0, 0)
         self._waiting: Target | None = None     # for a pair that is still to come
         self._cursor: int | None = None         # newest stamp that was processed
-        self._catching_up = False
+        self._published: int | None = None      # newest stamp that was answered
+        self._steps = 0                         # left on the way from a target in the past to now
 
     def load(self, load: Callable[[], TrackerLike]) -> None:
         """Load the tracker and warm it up."""
@@ -128,7 +129,7 @@ class Session:
         had = bool(self.target_id)
         if had and self.tracker is not None:
             self.tracker.reset()
-        self.target_id, self._waiting, self._catching_up = '', None, False
+        self.target_id, self._waiting, self._steps = '', None, 0
         self.frozen = ()
         if had and reason:
             self._notices.warn('target', f'target dropped: {reason}')
@@ -137,7 +138,7 @@ class Session:
 
     def jumped(self) -> None:
         """Time has jumped: stamps seen before mean nothing now."""
-        self._cursor, self._catching_up = None, False
+        self._cursor, self._published, self._steps = None, None, 0
 
     def enable(self, on: bool) -> None:
         """Go on with or pause the tracking; the target is kept."""
@@ -146,13 +147,16 @@ class Session:
 
     def backlog(self) -> Match[Any] | None:
         """Return the next pair on the way from a target in the past to now, if there is one."""
-        if not self._catching_up or self._cursor is None:
+        if not self._steps or self._cursor is None:
             return None
         ahead = self._ring.after(self._cursor)
         if not ahead:
-            self._catching_up = False
+            self._steps = 0
             return None
-        return ahead[max(1, len(ahead) // CATCH_UP) - 1]
+        # even steps that end at the newest pair, however slow they are
+        match = ahead[-(-len(ahead) // self._steps) - 1]
+        self._steps -= 1
+        return match
 
     def process(self, match: Match[Any]) -> None:
         """Answer a pair."""
@@ -166,15 +170,14 @@ class Session:
                 return
         self._cursor = match.stamp
         if not self.target_id:
-            self._publish(Answer(match))
+            self._answer(Answer(match))
             return
         pair = self._convert(match)
         if pair is None or not self._sizes_hold(pair):
             return
         estimate = self._update(self.tracker, pair)
         self.frozen, self._box = estimate.frozen, estimate.box
-        if not self._catching_up or not self._ring.after(match.stamp):
-            self._publish(Answer(match, self.target_id, self._reference, pair, estimate))
+        self._answer(Answer(match, self.target_id, self._reference, pair, estimate))
         self._show(estimate.state)
 
     def _retry(self, target: Target) -> None:
@@ -194,14 +197,19 @@ class Session:
         self._sizes = _sizes(pair)
         self._cursor, self._box = match.stamp, estimate.box
         ahead = len(self._ring.after(match.stamp))
-        self._catching_up = ahead > 0
+        self._steps = CATCH_UP if ahead else 0
         width, height = pair.size
         where = f'{self._reference} {width}x{height} at {match.stamp / 1e9:.9f}'
         self.reply = Reply(target.request_id, True, f'started on {where}' + (
             f', {ahead} pairs ago' if ahead else ''))
-        if not ahead:
-            self._publish(Answer(match, self.target_id, self._reference, pair, estimate))
+        self._answer(Answer(match, self.target_id, self._reference, pair, estimate))
         self._show(estimate.state, force=True)
+
+    def _answer(self, answer: Answer) -> None:
+        """Publish, unless that pair was answered already, before its target was given."""
+        if self._published is None or answer.match.stamp > self._published:
+            self._published = answer.match.stamp
+            self._publish(answer)
 
     def _refuse(self, target: Target, reason: str) -> None:
         name = f' {target.request_id!r}' if target.request_id else ''

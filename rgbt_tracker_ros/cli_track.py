@@ -69,11 +69,13 @@ def _parser() -> ArgumentParser:
 
 
 def _track(args: Namespace) -> int:
+    if args.video == '-':
+        raise CommandError('--video -: a video needs a file')
     for file in (args.json, args.video):
-        if file and file != '-' and not Path(file).absolute().parent.is_dir():
-            raise CommandError(f'{file}: its folder does not exist; make it first')
+        if file and file != '-':
+            _check_output(Path(file), [Path(s) for s in (args.rgb, args.thermal) if s])
     rgb, thermal = (s and open_source(s) for s in (args.rgb, args.thermal))
-    fps = next((s.fps for s in (rgb, thermal) if s and s.fps), FALLBACK_FPS)
+    fps = next((s.fps for s in (rgb, thermal) if s is not None and s.fps), FALLBACK_FPS)
     source = PairSource(rgb, thermal, fps)
     video = VideoSink(args.video, fps) if args.video else None
     run = _Run(args, _load(args))
@@ -95,8 +97,21 @@ def _track(args: Namespace) -> int:
     return 130 if interrupted else 0
 
 
+def _check_output(file: Path, sources: list[Path]) -> None:
+    """Refuse at once what would fail, or do harm, after minutes of work."""
+    if not file.absolute().parent.is_dir():
+        raise CommandError(f'{file}: its folder does not exist; make it first')
+    if file.is_dir():
+        raise CommandError(f'{file}: is a folder; name a file in it')
+    if any(s.exists() and file.exists() and s.samefile(file) for s in sources):
+        raise CommandError(f'{file}: is the source itself; name another file')
+
+
 def _load(args: Namespace) -> Tracker:
-    config = TrackerConfig(homography=args.homography, **args.thermal_range)
+    try:
+        config = TrackerConfig(homography=args.homography, **args.thermal_range)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     # imports torch, so after all that can fail at once
     from rgbt_tracker_ros.models.checkpoint import CheckpointError
     from rgbt_tracker_ros.runtime.device import DeviceError
@@ -140,7 +155,11 @@ class _Run:
             self.answers.append((self.args.box, estimate))
         else:
             since = perf_counter()
-            estimate = self.tracker.update(pair)
+            try:
+                estimate = self.tracker.update(pair)
+            except PairError as error:
+                number = self.args.start + len(self.answers)
+                raise CommandError(f'frame {number}: {error}') from error
             self.seconds += perf_counter() - since
             self.answers.append((estimate.box, estimate))
         return estimate

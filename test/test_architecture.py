@@ -29,7 +29,7 @@ ROOMS = {
     'tracking': ('runtime', 'models'),
     'data': ('tracking.geometry',),                     # crops for training samples
     'evaluation': ('tracking', 'data'),
-    'distillation': ('models', 'data', 'tracking.geometry'),
+    'distillation': ('models', 'data', 'tracking.geometry', 'runtime.device'),
     'nodes': ('tracking', 'runtime', 'models', 'data', 'visualization', 'msg'),
     'visualization': (),
     'cli': ('cli_track', 'demo', 'distillation'),

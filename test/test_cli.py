@@ -20,7 +20,7 @@ from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
 from rgbt_tracker_ros.data.sources import open_source
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.tracker import Tracker
-from rgbt_tracker_ros.types import Box, Estimate, Pair, State
+from rgbt_tracker_ros.types import Box, Estimate, Pair, PairError, State
 
 FRAMES = 8
 BOX = '20,16,12,10'
@@ -197,6 +197,28 @@ def test_an_undecodable_frame_leaves_what_was_done(fake, folders, tmp_path, caps
     assert 'frame 4' in capsys.readouterr().err
 
 
+def test_an_image_of_another_size_is_told_with_its_number(folders, tmp_path, capsys, fake):
+    fake.raises = PairError('rgb image is 32x24, the target was given in 64x48')
+    file = tmp_path / 'out.json'
+    assert cli.main([*folders, '--box', BOX, '--start', '1', '--json', str(file)]) == 2
+    assert capsys.readouterr().err == f'rgbt track: frame 6: {fake.raises}\n'
+    assert len(json.loads(file.read_text())['boxes']) == 5
+
+
+def test_the_source_is_never_overwritten(fake, tmp_path, capsys):
+    path = tmp_path / 'clip.avi'
+    with sinks.VideoSink(path, 25.0) as video:
+        for _ in range(3):
+            video.write(np.zeros((48, 64, 3), np.uint8))
+    before = path.read_bytes()
+    (tmp_path / 'link.avi').symlink_to(path)
+    for option in ('--video', '--json'):
+        assert 'is the source itself' in said(
+            ['track', '--rgb', str(path), '--box', BOX, option, str(tmp_path / 'link.avi')],
+            capsys)
+    assert path.read_bytes() == before
+
+
 def test_an_unexpected_error_is_not_hidden(fake, folders):
     fake.raises = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
@@ -247,7 +269,11 @@ def test_wrong_usage_is_told_in_one_line(argv, text, capsys):
     (['--box', '5,5,0,20'], 'has no area'),
     (['--box', BOX, '--start', '99'], 'has only 8 frames'),
     (['--box', BOX, '--video', 'out.gif'], '.mp4 or .avi'),
-    (['--box', BOX, '--json', 'no/such/folder/out.json'], 'its folder does not exist')])
+    (['--box', BOX, '--json', 'no/such/folder/out.json'], 'its folder does not exist'),
+    (['--box', BOX, '--json', 'rgb'], 'is a folder'),
+    (['--box', BOX, '--json', '/dev/full'], "/dev/full: can't be written: No space"),
+    (['--box', BOX, '--video', '-'], 'needs a file'),
+    (['--box', BOX, '--homography', '1,2,3,2,4,6,0,0,1'], 'must be invertible')])
 def test_what_does_not_fit_the_frames_is_told_in_one_line(options, text, fake, folders, capsys,
                                                           monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

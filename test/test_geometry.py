@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from rgbt_tracker_ros.tracking.geometry import Crop, map_box, thermal_to_rgb
+from rgbt_tracker_ros.tracking import geometry
+from rgbt_tracker_ros.tracking.config import TrackerConfig
+from rgbt_tracker_ros.tracking.geometry import Crop, thermal_to_rgb
 from rgbt_tracker_ros.types import Box, BoxError, Pair, PairError
 
 coordinate = st.floats(-2000, 2000)
@@ -61,6 +63,32 @@ def test_shrinking_does_not_alias():
     assert abs(int(cut.mean()) - 127) < 3 and cut.std() < 10
 
 
+@settings(deadline=None, max_examples=150)
+@given(st.builds(Crop, st.floats(-900, 900), st.floats(-900, 900), st.floats(200, 3000),
+                 st.sampled_from([96, 192])),
+       st.sampled_from([None, (0.6, 0.02, 20, -0.03, 1.1, -9, 0, 0, 1),
+                        (1, 0, 4, 0, 1, 4, 1e-4, 2e-4, 1), (1, 0, 4, 0, 1, 4, -2e-3, 0, 1)]))
+def test_only_what_a_crop_shows_is_shrunk(crop, homography):
+    """The result is that of shrinking the whole image."""
+    image = np.random.default_rng(0).integers(0, 255, (431, 617, 3), dtype=np.uint8)
+    m = None if homography is None else np.reshape(homography, (3, 3))
+    quick = crop.cut(image, m)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(geometry, '_region', lambda m, size, block, columns, rows:
+                      (0, 0, columns, rows))
+        whole = crop.cut(image, m)
+    if homography is None or homography[6:8] == (0, 0):
+        np.testing.assert_array_equal(quick, whole)
+    else:  # rounding of the perspective
+        assert np.abs(quick.astype(int) - whole).max() <= 8
+
+
+def test_a_crop_far_outside_is_empty():
+    image = np.full((400, 600), 200, np.uint8)
+    for x, y in ((-3000, 0), (2000, 0), (0, -3000), (0, 3000), (2000, 2000)):
+        assert not Crop(x, y, 900, 96).cut(image).any()
+
+
 @pytest.mark.parametrize('homography, thermal_size, point, expected', [
     ((), (320, 240), (100, 50), (200, 100)),
     ((1, 0, 7, 0, 1, -3, 0, 0, 1), (640, 480), (100, 50), (107, 47)),
@@ -78,7 +106,9 @@ def test_a_thermal_blob_lands_on_its_rgb_place(homography):
     thermal = np.zeros((240, 320), np.uint8)
     thermal[100:120, 150:180] = 255
     m = thermal_to_rgb(homography, (320, 240), (640, 480))
-    box = map_box(Box(150, 100, 30, 20), m)
+    u, v, w = m @ np.array([(150, 100, 1), (180, 100, 1), (150, 120, 1), (180, 120, 1)]).T
+    x, y = u / w, v / w
+    box = Box(x.min(), y.min(), np.ptp(x), np.ptp(y))
     crop = Crop.around(box, 4.0, 192)
     cut = crop.cut(thermal, m)
     u, v, w, h = cv2.boundingRect((cut > 127).astype(np.uint8))
@@ -86,10 +116,23 @@ def test_a_thermal_blob_lands_on_its_rgb_place(homography):
         (lambda b: (b.x, b.y, b.x + b.w, b.y + b.h))(crop.to_crop(box)), abs=3.5)
 
 
-@pytest.mark.parametrize('bad', [(1, 2, 3, 2, 4, 6, 0, 0, 1), (float('nan'),) * 9])
+@pytest.mark.parametrize('bad', [
+    (1, 2, 3, 2, 4, 6, 0, 0, 1), (0,) * 9, (float('nan'),) * 9, (float('inf'),) * 9])
 def test_a_homography_that_cannot_be_inverted_is_refused(bad):
     with pytest.raises(ValueError, match='invertible'):
         thermal_to_rgb(bad, (640, 480), (640, 480))
+    with pytest.raises(ValueError, match='invertible'):
+        TrackerConfig(homography=bad)
+
+
+@pytest.mark.parametrize('scale', [1e-6, -1, 1e6])
+def test_the_scale_of_a_homography_means_nothing(scale):
+    image = np.random.default_rng(0).integers(0, 255, (240, 320), dtype=np.uint8)
+    h = np.array([0.9, 0.02, 20, -0.03, 1.1, -9, 1e-4, 0, 1])
+    cuts = [Crop(30, 20, side, 96).cut(image, thermal_to_rgb(tuple(v), (320, 240), (640, 480)))
+            for v in (h, h * scale) for side in (60, 400)]
+    for one, scaled in zip(cuts[:2], cuts[2:], strict=True):
+        assert np.abs(one.astype(int) - scaled).max() <= 8 and one.any()
 
 
 @pytest.mark.parametrize('box, text', [

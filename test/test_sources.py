@@ -176,6 +176,24 @@ def test_the_shorter_source_ends_the_pairs_with_a_warning(rgb, thermal, kind, tm
     assert 'has 5 frames' in message and 'has 8' in message
 
 
+def test_pairs_decode_no_video_for_its_length(tmp_path, monkeypatch):
+    """Neither `if source` nor the first pair may read a long video to its end."""
+    rgb, thermal = (open_source(write_video(tmp_path / n, 6)) for n in ('rgb.avi', 'thermal.avi'))
+    monkeypatch.setattr(type(rgb), '__len__', lambda self: pytest.fail('decoded for its length'))
+    assert rgb and thermal
+    pairs = PairSource(rgb, thermal).pairs()
+    assert number(next(pairs).rgb) == 0
+    pairs.close()
+
+
+@pytest.mark.parametrize('rate, warned', [(25.0, False), (25.1, False), (9.0, True)])
+def test_sources_of_different_rate_are_warned_about(rate, warned, tmp_path, caplog):
+    rgb = write_video(tmp_path / 'rgb.avi', 3)
+    thermal = write_video(tmp_path / 'thermal.avi', 3, fps=rate)
+    assert len(list(PairSource(rgb, thermal))) == 3
+    assert ('25 frames/s' in caplog.text and '9: frame by frame' in caplog.text) == warned
+
+
 @pytest.mark.parametrize('rgb, thermal, fps, said', [
     (False, False, 30.0, 'neither'),
     (True, False, 0.0, 'fps'),

@@ -1,5 +1,6 @@
 """The network: what is cached, what is missing, what is refused."""
 import json
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,6 +114,17 @@ def test_saved_and_loaded_is_the_same(student, tmp_path):
     assert loaded.config == SMALL
 
 
+def test_the_same_weights_give_the_same_file(student, tmp_path):
+    info = {'note': 'Grüße', 'calibration': {'scale': 2.0, 'bias': 1.0}}
+    for i in range(8):
+        checkpoint.save(student, tmp_path / f'{i}.safetensors', **info)
+    assert len({checkpoint.sha256_of(p) for p in tmp_path.iterdir()}) == 1
+    loaded, kept = checkpoint.load(tmp_path / '0.safetensors')
+    assert kept == info
+    ours, theirs = student.state_dict(), loaded.state_dict()
+    assert all(torch.equal(v, theirs[k]) for k, v in ours.items())
+
+
 def spoil_shape(path):
     state = load_file(path)
     state['key.weight'] = state['key.weight'][:3].clone()
@@ -127,6 +139,21 @@ def spoil_name(path):
                                      'config': json.dumps(SMALL.as_dict())})
 
 
+def spoil_value(path):
+    state = load_file(path)
+    state['key.weight'][0, 0] = float('nan')
+    save_file(state, path, metadata={'format': checkpoint.FORMAT,
+                                     'config': json.dumps(SMALL.as_dict())})
+
+
+def described(**texts):
+    """Return what writes the file again with other texts in its metadata."""
+    def spoil(path):
+        meta = {'format': checkpoint.FORMAT, 'config': json.dumps(SMALL.as_dict())}
+        save_file(load_file(path), path, metadata=meta | texts)
+    return spoil
+
+
 @pytest.mark.parametrize('spoil, sha256, text', [
     (lambda p: p.unlink(), '', 'does not exist'),
     (lambda p: p.write_bytes(b'no tensors'), '', 'not a readable safetensors'),
@@ -138,6 +165,11 @@ def spoil_name(path):
      '', 'broken description'),
     (spoil_shape, '', r'key.weight has shape \(3, '),
     (spoil_name, '', 'key.weight has shape missing'),
+    (spoil_value, '', 'key.weight has values that are not finite'),
+    *[(described(config=c), '', 'broken description') for c in ('[1]', '{"stride": 0}', '{')],
+    *[(described(info=i), '', 'broken description') for i in (
+        '{"calibration": {"scale": 1}}', '{"calibration": {"scale": NaN, "bias": 0}}',
+        '{"calibration": [1, 2]}', '7')],
 ])
 def test_bad_files_are_refused_with_the_reason(student, tmp_path, spoil, sha256, text):
     path = tmp_path / 'a.safetensors'
@@ -158,3 +190,18 @@ def test_devices_that_are_not_there_are_refused(name, text):
 def test_auto_is_a_device():
     assert resolve_device('auto').type in ('cpu', 'cuda')
     assert resolve_device('cpu').type == 'cpu'
+
+
+def test_a_full_disk_leaves_the_file_before(student, tmp_path, monkeypatch):
+    path = tmp_path / 'a.safetensors'
+    checkpoint.save(student, path)
+    before = path.read_bytes()
+
+    def full(part, data):
+        part.touch()
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(Path, 'write_bytes', full)
+    with pytest.raises(OSError, match='No space left'):
+        checkpoint.save(student, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

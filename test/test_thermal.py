@@ -140,6 +140,20 @@ def test_what_is_not_finite_does_not_move_the_range(rng):
     assert (ThermalNormalizer(AUTO)(np.full((5, 5), np.nan, np.float32)) == 0).all()
 
 
+def test_a_frame_without_any_reading_says_nothing_of_the_range(rng):
+    image = rng.uniform(0.2, 5, (60, 80)).astype(np.float32)
+    fresh, blind = ThermalNormalizer(AUTO), ThermalNormalizer(AUTO)
+    nothing = np.full_like(image, np.nan)
+    assert (blind(nothing) == 0).all()
+    np.testing.assert_array_equal(blind(image), fresh(image))
+    kept = blind.range
+    blind(nothing)
+    assert blind.range == kept
+    flat = ThermalNormalizer(AUTO)
+    flat(np.full_like(image, 5))
+    assert (flat(nothing) == 0).all()  # no width, and no division by it
+
+
 def test_the_range_follows_the_scene_smoothly_and_arrives(rng):
     normalize = ThermalNormalizer(replace(AUTO, thermal_smoothing=0.9))
     normalize(scene(rng))

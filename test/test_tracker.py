@@ -1,4 +1,7 @@
 """The online tracker, with the shipped student, on scenes made by the test."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -161,6 +164,15 @@ def test_the_prior_decides_between_twins_and_leaves_the_score_alone():
     assert chosen[:2] == (12, 12) and chosen.logit == 2.0
 
 
+@pytest.mark.parametrize('lowest', [-8, -200, -3e4])
+def test_scores_near_zero_are_told_apart_without_overflow(lowest):
+    logits = np.full((24, 24), lowest, np.float32)
+    logits[3, 5] = -60
+    with np.errstate(over='raise'):
+        assert find_peak(logits, np.ones((24, 24)), 0.3).logit == (
+            -60 if lowest < -60 else lowest)
+
+
 def test_the_scan_grows_to_the_whole_image():
     scan = Scan(Box(300, 200, 40, 40), 0, 4.0)
     assert scan.next_place((640, 480), 1.1) == (320, 220)
@@ -172,6 +184,12 @@ def test_the_scan_grows_to_the_whole_image():
         seen.add((x, y))
     for corner in ((0, 0), (640, 0), (0, 480), (640, 480)):
         assert min(max(abs(x - corner[0]), abs(y - corner[1])) for x, y in seen) <= 80
+
+
+def test_torch_is_imported_by_load_alone():
+    code = ('import sys; from rgbt_tracker_ros.tracking.tracker import Tracker; '
+            "sys.exit('torch' in sys.modules)")
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0
 
 
 @pytest.mark.parametrize('field, value', [

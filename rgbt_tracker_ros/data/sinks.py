@@ -62,11 +62,20 @@ def write_json(path: str | Path, data: object) -> None:
     """Write JSON to a file, by way of a temporary one beside it; '-' is standard output.
 
     :raises ValueError: if there is a NaN or infinity in the data.
+    :raises SinkError: (a ValueError) if it can't be written: disk full, closed pipe.
     """
     text = json.dumps(data, allow_nan=False) + '\n'
+    try:
+        _write(path, text)
+    except OSError as e:
+        raise SinkError(f"{path}: can't be written: {e.strerror}") from e
+
+
+def _write(path: str | Path, text: str) -> None:
     file = Path(path)
     if str(path) == '-':
         sys.stdout.write(text)
+        sys.stdout.flush()              # a full disk or closed pipe shows here, not at exit
     elif file.exists() and not file.is_file():
         file.write_text(text)           # a pipe or a device must not be replaced
     else:

@@ -56,6 +56,10 @@ class FrameSource(ABC):
     def __len__(self) -> int:
         """Return the exact number of frames; a video is decoded once for it, and remembered."""
 
+    def __bool__(self) -> bool:
+        """A source is there; `if source` must not decode a video for its length."""
+        return True
+
     @property
     def expected_length(self) -> int | None:
         """Number of frames at no cost: a video's header may be wrong, None where it is silent."""
@@ -202,6 +206,11 @@ class PairSource:
             for s in (rgb, thermal))
         self.fps = fps
         self._sources = [s for s in (self.rgb, self.thermal) if s is not None]
+        rates = [s.fps for s in self._sources if s.fps]
+        if len(rates) == 2 and abs(rates[0] - rates[1]) > 0.02 * max(rates):
+            _log.warning('%s has %.4g frames/s and %s %.4g: frame by frame they are not of one '
+                         'instant', self._sources[0].path, rates[0], self._sources[1].path,
+                         rates[1])
 
     def __len__(self) -> int:
         return min(len(s) for s in self._sources)
@@ -227,8 +236,8 @@ class PairSource:
                 if any(f is None for f in frames):
                     self._compare_lengths(index, [f is None for f in frames])
                     return
-                rgb = _as_rgb(frames[0], self.rgb, index) if self.rgb else None
-                thermal = _as_thermal(frames[-1]) if self.thermal else None
+                rgb = _as_rgb(frames[0], self.rgb, index) if self.rgb is not None else None
+                thermal = _as_thermal(frames[-1]) if self.thermal is not None else None
                 yield Pair(rgb, thermal, stamp=int(index * 1e9 / self.fps))
         finally:
             for reader in readers:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import csv
 from dataclasses import dataclass
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tqdm import tqdm
 
 from rgbt_tracker_ros.data.motion import MotionTrack, motion_tracks
 from rgbt_tracker_ros.types import Box
+
+_log = logging.getLogger(__name__)
 
 VERSION = 3
 STRIDE = 2  # every second frame of a video: neighbours teach little
@@ -47,29 +50,42 @@ class Clip:
 
 
 def _frames(path: Path, left_out: range, colour: bool) -> list[NDArray[np.uint8]]:
-    """Decode every STRIDE-th frame of a video outside `left_out`; RGB, or one channel."""
+    """Decode every STRIDE-th frame of a video outside `left_out`; RGB, or one channel.
+
+    :raises ValueError: if nothing can be decoded, or a frame in the middle can't.
+    """
     capture, frames, number = cv2.VideoCapture(str(path)), [], 0
     try:
         while capture.grab():
             if number % STRIDE == 0 and number not in left_out:
-                image = capture.retrieve()[1]
+                ok, image = capture.retrieve()
+                if not ok:
+                    raise ValueError(f"{path}: frame {number} can't be decoded")
                 frames.append(cv2.cvtColor(
                     image, cv2.COLOR_BGR2RGB if colour else cv2.COLOR_BGR2GRAY))
             number += 1
     finally:
         capture.release()
+    if not number:
+        raise ValueError(f'{path}: no frame can be decoded; is it a complete video file?')
     return frames
 
 
 def _validation_frames(folder: Path) -> dict[str, range]:
-    """Return, by video, the span of frames of M3SVD's labelled tracks."""
-    spans = {}
+    """Return, by video, the span of frames of M3SVD's labelled tracks, all of a video's in one.
+
+    :raises ValueError: if a file holds no rows or lacks a column.
+    """
+    numbers: dict[str, list[int]] = {}
     for path in sorted((folder / 'tracks').glob('*.csv')):
-        with path.open() as file:
+        with path.open(newline='') as file:
             rows = list(csv.DictReader(file))
-        numbers = [int(r['frame']) for r in rows]
-        spans[rows[0]['video']] = range(min(numbers), max(numbers) + 1)
-    return spans
+        if not rows or not {'video', 'frame'} <= rows[0].keys():
+            raise ValueError(f'{path}: must have rows with the columns video and frame, which '
+                             'tell what to keep out of the training')
+        for row in rows:
+            numbers.setdefault(row['video'], []).append(int(row['frame']))
+    return {video: range(min(n), max(n) + 1) for video, n in numbers.items()}
 
 
 def _masked(track: MotionTrack) -> Track:
@@ -80,8 +96,13 @@ def _masked(track: MotionTrack) -> Track:
 
 def _m3svd(folder: Path) -> Iterator[Clip]:
     spans = _validation_frames(folder)
+    if not spans:
+        _log.warning('%s has no tracks/*.csv: no frame is kept out of the training for validation',
+                     folder)
     videos = sorted((folder / 'infrared').glob('*.mp4')) + \
         sorted((folder / 'infrared_only').glob('*.mp4'))
+    if not videos:
+        raise FileNotFoundError(f'{folder} holds no infrared/*.mp4 and no infrared_only/*.mp4')
     for path in videos:
         span = spans.get(path.stem, range(0))
         thermal = _frames(path, span, colour=False)
@@ -90,6 +111,8 @@ def _m3svd(folder: Path) -> Iterator[Clip]:
         if rgb is not None:
             n = min(len(rgb), len(thermal))
             thermal, rgb = thermal[:n], rgb[:n]
+        if not thermal:  # all of it is for validation
+            continue
         yield Clip(path.stem, np.stack(thermal), np.stack(rgb) if rgb else None,
                    [_masked(t) for t in motion_tracks(thermal)])
 
@@ -114,6 +137,10 @@ def _hit_uav(folder: Path) -> Iterator[Clip]:
                 boxes.setdefault(r['image'], []).append([float(r[k]) for k in 'xywh'])
     names = sorted(boxes)
     images: list[Any] = [cv2.imread(str(folder / n), cv2.IMREAD_GRAYSCALE) for n in names]
+    unread = [n for n, image in zip(names, images, strict=True) if image is None]
+    if unread or not names:
+        raise ValueError(f'{folder}: {len(unread)} of {len(names)} images of boxes.csv can not be '
+                         f'read{"; the first is " + unread[0] if unread else ""}')
     tracks = [Track(np.array([i], np.int32), np.array([b], np.float32), None)
               for i, n in enumerate(names) for b in boxes[n]]
     yield Clip('hit_uav', np.stack(images), None, tracks)
@@ -125,7 +152,8 @@ READERS = {'m3svd': _m3svd, 'drone_ir': _drone_ir, 'hit_uav': _hit_uav}
 def build(data: Path, cache: Path) -> None:
     """Decode and label everything under `data` into `cache`; does nothing when it is there.
 
-    :raises FileNotFoundError: if none of the known folders is under `data`.
+    :raises FileNotFoundError: if none of the known folders is under `data`, or a file is missing.
+    :raises ValueError: if a file can't be decoded.
     """
     marker = cache / 'done.json'
     found = [name for name in READERS if (data / name).is_dir()]
@@ -136,6 +164,10 @@ def build(data: Path, cache: Path) -> None:
     if marker.exists() and json.loads(marker.read_text()) == wanted:
         return
     cache.mkdir(parents=True, exist_ok=True)
+    marker.unlink(missing_ok=True)
+    for pattern in ('*.npy', '*.npz'):  # of other folders, or of a build that was stopped
+        for old in cache.glob(pattern):
+            old.unlink()
     for name in found:
         for i, clip in enumerate(tqdm(READERS[name](data / name), desc=f'reading {name}')):
             stem = cache / f'{name}.{i:03d}.{clip.name}'

@@ -8,7 +8,8 @@ from pathlib import Path
 import sys
 
 from rgbt_tracker_ros.distillation.plots import plot_losses
-from rgbt_tracker_ros.distillation.recipe import RecipeError, load_recipe
+from rgbt_tracker_ros.distillation.recipe import load_recipe
+from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,22 +20,38 @@ def parser() -> argparse.ArgumentParser:
                    'go on where it stopped')
     p.add_argument('--data', type=Path, help='folder that holds m3svd, hit_uav and drone_ir, or '
                    'some of them; without it, made-up scenes alone')
-    p.add_argument('--steps', type=int, help="steps in all (the recipe's)")
-    p.add_argument('--seed', type=int, help="seed (the recipe's)")
-    p.add_argument('--until', type=int, help='stop after this step, to go on later')
+    p.add_argument('--steps', type=_positive, help="steps in all (the recipe's)")
+    p.add_argument('--seed', type=_natural, help="seed (the recipe's)")
+    p.add_argument('--until', type=_positive, help='stop after this step, to go on later')
     p.add_argument('--device', default='auto', help='auto, cpu or cuda:N')
-    p.add_argument('--threads', type=int, default=0, help="CPU threads (0: torch's choice)")
-    p.add_argument('--workers', type=int, default=1, help='processes that draw samples')
-    p.add_argument('--calibration-samples', type=int, default=2048)
+    p.add_argument('--threads', type=_natural, default=0, help="CPU threads (0: torch's choice)")
+    p.add_argument('--workers', type=_natural, default=1, help='processes that draw samples')
+    p.add_argument('--calibration-samples', type=_positive, default=2048,
+                   help='samples kept aside that the confidence is fitted to (2048)')
     return p
 
 
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of 0 or more')
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if (number := _natural(text)) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of 1 or more')
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, calibrate, and leave OUT/student.safetensors, OUT/log.csv and OUT/losses.png."""
+    """Train, calibrate, and leave OUT/student.safetensors, OUT/log.csv and OUT/losses.png.
+
+    Returns the exit status: 2 for what the user can put right, 130 after ctrl-C.
+    """
     args = parser().parse_args(argv)
     try:
         return _train(args)
-    except (RecipeError, ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError, DeviceError) as error:
         print(f'rgbt train: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -56,9 +73,7 @@ def _train(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = args.device
-    if device == 'auto':
-        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    device = str(resolve_device(args.device))
     clips: list[training_set.Clip] = []
     if args.data:
         training_set.build(args.data, args.out / 'cache')

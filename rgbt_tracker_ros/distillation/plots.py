@@ -12,7 +12,11 @@ WIDTH, HEIGHT, MARGIN = 900, 300, 56
 
 
 def plot_losses(log: Path, path: Path) -> None:
-    """Draw the losses of a log.csv over the steps, smoothed, one panel each, log scale."""
+    """Draw the losses of a log.csv over the steps, smoothed, one panel each, log scale; nothing
+    where it holds fewer than two steps.
+
+    :raises OSError: if the picture can't be written.
+    """
     with log.open() as file:
         rows = list(csv.DictReader(file))
     if len(rows) < 2:
@@ -25,7 +29,8 @@ def plot_losses(log: Path, path: Path) -> None:
         kernel = np.ones(width) / width
         smooth = np.convolve(values, kernel, 'valid')
         panels.append(_panel(steps[width - 1:], np.log10(np.maximum(smooth, 1e-6)), name))
-    cv2.imwrite(str(path), np.vstack(panels))
+    if not cv2.imwrite(str(path), np.vstack(panels)):
+        raise OSError(f"{path}: the picture can't be written")
 
 
 def _panel(x: np.ndarray, y: np.ndarray, title: str) -> np.ndarray:

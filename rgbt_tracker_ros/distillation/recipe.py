@@ -28,6 +28,7 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
+_COUNTS = ('steps', 'batch', 'save_every')  # of what there must be at least one
 _PARTS = {'student': StudentConfig, 'samples': SampleConfig, 'train': TrainConfig}
 
 
@@ -40,12 +41,22 @@ def load_recipe(name: str, **train: Any) -> Recipe:
     if not path.is_file():
         known = ', '.join(sorted(p.stem for p in FOLDER.glob('*.yaml')))
         raise RecipeError(f'there is no recipe {name!r}; there are: {known}')
-    text = yaml.safe_load(path.read_text()) or {}
-    text.setdefault('train', {}).update({k: v for k, v in train.items() if v is not None})
+    try:
+        text = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} can't be read: {error}") from error
+    if not isinstance(text, dict):
+        raise RecipeError(f'{path} holds {type(text).__name__}, not sections; '
+                          f'use {", ".join(_PARTS)}')
     parts: dict[str, Any] = {}
-    for section, values in text.items():
+    for section, given in ({'train': None} | text).items():
         if section not in _PARTS:
             raise RecipeError(f'{path}: section {section!r} is unknown; use {", ".join(_PARTS)}')
+        values: dict[str, Any] = {} if given is None else given
+        if not isinstance(values, dict):
+            raise RecipeError(f'{path}: section {section} is {values!r}, not keys with values')
+        if section == 'train':
+            values = values | {k: v for k, v in train.items() if v is not None}
         defaults = _PARTS[section]()
         known_keys = {f.name: getattr(defaults, f.name) for f in fields(defaults)}
         for key, value in values.items():
@@ -53,8 +64,12 @@ def load_recipe(name: str, **train: Any) -> Recipe:
                 raise RecipeError(f'{path}: {section}.{key} is unknown; '
                                   f'use {", ".join(known_keys)}')
             kind = type(known_keys[key])
-            if not isinstance(value, (int, float) if kind is float else kind):
-                raise RecipeError(f'{path}: {section}.{key} is {value!r}, not a {kind.__name__}')
+            if not isinstance(value, (int, float) if kind is float else kind) or (
+                    isinstance(value, bool) and kind is not bool):
+                raise RecipeError(f'{path}: {section}.{key} is {value!r}, it must be '
+                                  f'{kind.__name__}')
+            if key in _COUNTS and value < 1:
+                raise RecipeError(f'{path}: {section}.{key} is {value!r}, it must be 1 or more')
         parts[section] = _PARTS[section](**values)
     recipe = Recipe(path.stem, **parts)
     for key in ('template_size', 'search_size', 'template_factor', 'search_factor'):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import json
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -90,28 +91,45 @@ class Training:
     def resume(self) -> bool:
         """Take up where the last run in this folder stopped; False where there is none.
 
-        :raises ValueError: if that run had another configuration.
+        :raises ValueError: if that run had another configuration, or its file is damaged.
         """
         if not self.resume_file.exists():
             return False
-        state = torch.load(self.resume_file, map_location=self.device, weights_only=True)
+        try:
+            state = torch.load(self.resume_file, map_location=self.device, weights_only=True)
+        except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
+            raise ValueError(f"{self.resume_file} can't be read ({_first_line(error)}); "
+                             'delete it to start again') from error
         ours = asdict(self.config) | {'workers': 0}
         if json.loads(state['config']) != ours:
             raise ValueError(f'{self.resume_file} was trained with {state["config"]}, not with '
                              f'{json.dumps(ours)}; choose another --out, or the same options')
-        self.student.load_state_dict(state['student'])
+        try:
+            self.student.load_state_dict(state['student'])
+        except RuntimeError as error:
+            raise ValueError(f'{self.resume_file} holds a student of other sizes; choose another '
+                             '--out, or the same recipe') from error
         self.average.load_state_dict(state['average'])
         self.optimizer.load_state_dict(state['optimizer'])
         self.step = int(state['step'])
         return True
 
     def save(self) -> None:
-        """Keep everything that the next step depends on; a kill leaves the old or the new file."""
+        """Keep everything that the next step depends on; a kill leaves the old or the new file.
+
+        :raises OSError: if it can't be written; the old file is then still there.
+        """
         part = self.resume_file.with_suffix('.part')
-        torch.save({'student': self.student.state_dict(), 'average': self.average.state_dict(),
-                    'optimizer': self.optimizer.state_dict(), 'step': self.step,
-                    'config': json.dumps(asdict(self.config) | {'workers': 0})}, part)
-        part.replace(self.resume_file)
+        try:
+            torch.save({'student': self.student.state_dict(), 'average': self.average.state_dict(),
+                        'optimizer': self.optimizer.state_dict(), 'step': self.step,
+                        'config': json.dumps(asdict(self.config) | {'workers': 0})}, part)
+            part.replace(self.resume_file)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(f"{part} can't be written; is the disk full? "
+                          f'({_first_line(error)})') from error
+        finally:
+            part.unlink(missing_ok=True)
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """One step of gradient descent; returns the losses."""
@@ -143,7 +161,11 @@ class Training:
                 ours[name].copy_(value)
 
     def run(self, samples: Samples, until: int | None = None) -> None:
-        """Train to the end (or to step `until`), with a log, checkpoints and a progress bar."""
+        """Train to the end (or to step `until`), with a log, checkpoints and a progress bar.
+
+        :raises ValueError: if the loss is not finite any more; the last checkpoint is from before.
+        :raises OSError: if a checkpoint or the log can't be written.
+        """
         c = self.config
         until = min(until or c.steps, c.steps)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -151,6 +173,7 @@ class Training:
                             num_workers=c.workers, worker_init_fn=_one_thread, drop_last=True,
                             prefetch_factor=6 if c.workers else None)
         log = self.out / 'log.csv'
+        _cut_log(log, self.step)
         bar = tqdm(total=c.steps, initial=self.step, desc='training', unit='step')
         smooth = 0.0
         with log.open('a', newline='') as file:
@@ -161,6 +184,9 @@ class Training:
                 for batch in loader:
                     batch = {k: v.to(self.device) for k, v in batch.items()}
                     losses = self.train_step(batch)
+                    if not all(map(math.isfinite, losses.values())):
+                        raise ValueError(f'the training diverged in step {self.step}: {losses}; '
+                                         'try a lower rate')
                     smooth = losses['loss'] if not smooth else \
                         0.98 * smooth + 0.02 * losses['loss']
                     writer.writerow([self.step, *(f'{losses[k]:.5g}' for k in
@@ -177,6 +203,24 @@ class Training:
                 bar.close()
         self.save()
         checkpoint.save(self.average, self.out / 'student.safetensors', step=self.step)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or repr(error)).splitlines()[0]
+
+
+def _cut_log(log: Path, step: int) -> None:
+    """Leave the rows up to `step` alone: a run that was killed has logged more than it saved."""
+    if not log.exists():
+        return
+    header, *rows = log.read_text().splitlines(keepends=True) or ['']
+    # the last row may be torn
+    kept = [r for r in rows if r.endswith('\n') and int(r.split(',')[0]) <= step]
+    if len(kept) < len(rows) or not header.endswith('\n'):
+        part = log.with_suffix('.part')
+        with part.open('w', newline='') as file:
+            file.writelines([header, *kept] if header.endswith('\n') else [])
+        part.replace(log)
 
 
 def _one_thread(worker: int) -> None:

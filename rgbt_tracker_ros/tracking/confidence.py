@@ -63,6 +63,7 @@ def find_peak(logits: Map, prior: Map, influence: float) -> Peak:
 
     The prior only decides between candidates; the score returned is the network's own.
     """
-    score = 1 / (1 + np.exp(-logits)) * (1 - influence + influence * prior)
+    # cut off where exp would overflow; such cells differ in nothing that matters
+    score = 1 / (1 + np.exp(-np.clip(logits, -80, 80))) * (1 - influence + influence * prior)
     row, column = np.unravel_index(int(np.argmax(score)), score.shape)
     return Peak(int(row), int(column), float(logits[row, column]))

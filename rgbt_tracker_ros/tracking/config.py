@@ -4,10 +4,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 
+from rgbt_tracker_ros.tracking.geometry import thermal_to_rgb
+
 
 @dataclass(frozen=True, slots=True)
 class TrackerConfig:
     """Settings of a Tracker. Nodes replace it between two frames (`tracker.config = ...`).
+
+    :raises ValueError: a setting out of range, or a homography that can't be inverted; the text
+        names it, its value, and what it must be.
 
     Thermal input: `thermal_range` is `auto` (8-bit as it is, other depths by percentile), `fixed`
     (`thermal_min`..`thermal_max`, in the camera's own units) or `percentile`; `thermal_low`,
@@ -36,7 +41,7 @@ class TrackerConfig:
     search_growth: float = 1.1
     window_influence: float = 0.3
     frozen_after: float = 0.25
-    probe_interval: float = 0.3
+    probe_interval: float = 0.5
 
     def __post_init__(self) -> None:
         checks = (
@@ -62,3 +67,4 @@ class TrackerConfig:
         for ok, name, want in checks:
             if not ok:
                 raise ValueError(f'{name} is {getattr(self, name)!r}; it must be {want}')
+        thermal_to_rgb(self.homography, (1, 1), (1, 1))  # raises where it can't be inverted

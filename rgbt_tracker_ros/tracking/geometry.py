@@ -70,12 +70,12 @@ class Crop:
         m = self.matrix() if homography is None else self.matrix() @ homography
         # Bilinear sampling aliases when it shrinks by more than 2: shrink by whole factors first.
         shrink = int(_shrink_factor(m, image.shape[1], image.shape[0]))
-        if shrink > 1:
-            h, w = image.shape[0] // shrink * shrink, image.shape[1] // shrink * shrink
-            if h and w:
-                image = cv2.resize(image[:h, :w], (w // shrink, h // shrink),
-                                   interpolation=cv2.INTER_AREA)
-                m = m @ np.diag([shrink, shrink, 1.0])
+        rows, columns = image.shape[0] // shrink, image.shape[1] // shrink
+        if shrink > 1 and rows and columns:
+            x1, y1, x2, y2 = _region(m, self.size, shrink, columns, rows)
+            image = cv2.resize(image[y1 * shrink:y2 * shrink, x1 * shrink:x2 * shrink],
+                               (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA)
+            m = m @ np.array([[shrink, 0, x1 * shrink], [0, shrink, y1 * shrink], [0, 0, 1.0]])
         m = _TO_INDEX @ m @ _FROM_INDEX
         size = (self.size, self.size)
         if abs(m[2, 0]) < 1e-12 and abs(m[2, 1]) < 1e-12:
@@ -89,13 +89,28 @@ _TO_INDEX = np.linalg.inv(_FROM_INDEX)
 
 
 def _shrink_factor(m: Matrix, width: int, height: int) -> float:
-    """How many source pixels fall on one crop pixel at the crop's centre, at least 1."""
-    # derivative of the homography at the middle of the source
+    """How many source pixels a side fall on one crop pixel in the image's middle, at least 1."""
+    # derivative of the homography
     x, y = width / 2, height / 2
     u, v, w = m @ (x, y, 1.0)
     jac = (m[:2, :2] * w - np.outer((u, v), m[2, :2])) / (w * w)
     scale = math.sqrt(abs(np.linalg.det(jac)))
     return max(1.0, 1.0 / scale) if scale > 1e-9 else 1.0
+
+
+def _region(m: Matrix, size: int, block: int, columns: int,
+            rows: int) -> tuple[int, int, int, int]:
+    """Blocks of the source, of `block` px a side, that a crop of `size` px can show: x1, y1, x2,
+    y2 within (columns, rows), with room for interpolation; never empty.
+    """
+    corners = np.linalg.inv(m) @ np.array([[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]])
+    if corners[2].min() * corners[2].max() <= 0:  # the horizon crosses the crop
+        return 0, 0, columns, rows
+    xy = corners[:2] / corners[2] / block
+    last = (columns - 1, rows - 1)
+    x1, y1 = np.clip(np.floor(xy.min(1)) - 2, 0, last)
+    x2, y2 = np.clip(np.ceil(xy.max(1)) + 1, (x1, y1), last) + 1
+    return int(x1), int(y1), int(x2), int(y2)
 
 
 def thermal_to_rgb(homography: tuple[float, ...], thermal_size: tuple[int, int],
@@ -110,16 +125,8 @@ def thermal_to_rgb(homography: tuple[float, ...], thermal_size: tuple[int, int],
     if not homography:
         return np.diag([rgb_size[0] / thermal_size[0], rgb_size[1] / thermal_size[1], 1.0])
     m = np.array(homography, dtype=np.float64).reshape(3, 3)
-    if not np.isfinite(m).all() or abs(np.linalg.det(m)) < 1e-12:
+    # the scale of a homography means nothing, so its determinant says nothing
+    if not np.isfinite(m).all() or np.linalg.cond(m) > 1e12:
         raise ValueError(f'homography {homography} is singular or not finite; it must be '
                          'invertible (check that the 9 numbers are row by row)')
     return m
-
-
-def map_box(box: Box, m: Matrix) -> Box:
-    """Return the bounding box of `box` after the 3x3 map `m`."""
-    corners = np.array([[box.x, box.y, 1], [box.x + box.w, box.y, 1],
-                        [box.x, box.y + box.h, 1], [box.x + box.w, box.y + box.h, 1]]) @ m.T
-    xy = corners[:, :2] / corners[:, 2:]
-    (x1, y1), (x2, y2) = xy.min(0), xy.max(0)
-    return Box(float(x1), float(y1), float(x2 - x1), float(y2 - y1))

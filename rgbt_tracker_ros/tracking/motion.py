@@ -9,6 +9,7 @@ Point = tuple[float, float]
 
 RESPONSE = 0.25  # s: the speed follows the measured one with this time constant
 FADING = 3.0     # s: without sight of the target its speed dies away with this one
+LEAST = 0.01     # s: what was seen for less than this says little of the speed
 MEMORY = 2.0     # s of history kept, enough to undo what a frozen picture pretended
 
 
@@ -50,9 +51,12 @@ class Motion:
         x, y = px + trust * (center[0] - px), py + trust * (center[1] - py)
         if dt > 0:
             self._seen_for += dt
-            # a fresh track believes its first steps: the average over what was seen so far
-            rate = max(1 - math.exp(-dt / RESPONSE), min(dt / self._seen_for, 1.0)) * trust
+            # a fresh track believes its first steps: the average over what was seen so far;
+            # stamps that nearly coincide (a driver's burst) must not make it fly off
+            rate = max(1 - math.exp(-dt / RESPONSE),
+                       dt / max(self._seen_for, LEAST)) * trust
             vx, vy = self.velocity
+            dt = max(dt, LEAST / 10)
             self.velocity = (vx + rate * ((x - self.center[0]) / dt - vx),
                              vy + rate * ((y - self.center[1]) / dt - vy))
         elif stamp != self.stamp:

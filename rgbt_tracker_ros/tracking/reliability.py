@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from rgbt_tracker_ros.tracking.views import NAMES
 
-RATE = 0.5  # share of the newest probe
+RATE = 0.5   # share of the newest probe
+FIRST = 0.1  # s from the start to the first probe, and to that of the other modality
 
 
 class Reliability:
@@ -15,12 +16,14 @@ class Reliability:
     same box.
     """
 
-    def __init__(self, names: tuple[str, ...], interval: float) -> None:
-        """Start with the modalities of the template; `interval` s between two probes, 0: none."""
+    def __init__(self, names: tuple[str, ...], interval: float, stamp: int = 0) -> None:
+        """Start at `stamp` (ns) with the modalities of the template; `interval` s between two
+        probes, 0: none. It may be changed later.
+        """
         self._chance = {name: 1.0 if name in names else 0.0 for name in NAMES}
         self._known: set[str] = set()
-        self._interval = interval
-        self._next = 0  # ns
+        self.interval = interval
+        self._next = stamp + round(FIRST * 1e9)  # ns
         self._turn = 0
 
     def of(self, names: tuple[str, ...]) -> float:
@@ -29,13 +32,10 @@ class Reliability:
 
     def due(self, stamp: int) -> str:
         """Return the modality to be asked alone now, '' where none is."""
-        if self._interval <= 0:
+        if self.interval <= 0:
             return ''
-        if stamp < self._next - 2 * self._interval * 1e9:  # stamps went back
+        if stamp < self._next - 2 * self.interval * 1e9:  # stamps went back
             self._next = stamp
-        unknown = [n for n in NAMES if n not in self._known]
-        if unknown:
-            return unknown[0]
         return NAMES[self._turn % 2] if stamp >= self._next else ''
 
     def learn(self, name: str, confidence: float, stamp: int) -> None:
@@ -43,5 +43,5 @@ class Reliability:
         rate = RATE if name in self._known else 1.0
         self._known.add(name)
         self._chance[name] += rate * (confidence - self._chance[name])
-        self._next = stamp + int(self._interval * 1e9)
+        self._next = stamp + round((self.interval if len(self._known) == 2 else FIRST) * 1e9)
         self._turn = NAMES.index(name) + 1

@@ -24,7 +24,7 @@ class ThermalNormalizer:
     """Turn thermal images of any depth into (H, W) uint8, hotter never darker.
 
     `config.thermal_range` decides: `auto` leaves 8-bit images as they are and stretches others by
-    percentile; `fixed` and `percentile` stretch all. A flat image comes out at level 128. NaN
+    percentile; `fixed` and `percentile` stretch all. A flat image comes out mid grey. NaN
     (no reading) becomes 0, infinities 0 and 255.
 
     The percentile range follows the scene slowly (`thermal_smoothing`), so that a hot object which
@@ -102,7 +102,7 @@ class ThermalNormalizer:
             self._dtype, self._smooth = image.dtype, None
         now = self._percentiles(image)
         if now is None:             # no pixel is finite: nothing new is known
-            now = self._smooth or (0.0, 1.0)
+            return _at_least(*(self._smooth or (0.0, 1.0)), image.dtype)
         old, keep = self._smooth, self.config.thermal_smoothing
         if old is not None and now[0] <= old[1] and old[0] <= now[1]:
             now = (keep * old[0] + (1 - keep) * now[0], keep * old[1] + (1 - keep) * now[1])

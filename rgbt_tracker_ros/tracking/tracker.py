@@ -92,7 +92,9 @@ class Tracker:
         return self._template is not None
 
     def reset(self) -> None:
-        """Forget the target; the thermal range and the frozen pictures are remembered."""
+        """Forget the target; the thermal range and the frozen pictures are remembered. `update`
+        may not be called until the next `init`.
+        """
         self._template: Template | None = None
         self._state = State.IDLE
         self._box = Box(0, 0, 0, 0)
@@ -117,35 +119,47 @@ class Tracker:
                                  np.zeros((s, s), np.uint8))
 
     def init(self, pair: Pair, box: Box) -> Estimate:
-        """Start to follow what `box` shows in `pair`'s reference image.
+        """Start to follow what `box` shows in `pair`'s reference image: RGB, or thermal alone.
 
-        :raises BoxError: box not finite, without area or outside; a target that was followed
-            before is then still followed.
+        A target that was followed before is given up, unless this raises: then it is still
+        followed as if nothing had been asked.
+
+        :param box: in pixels of the reference image; what lies outside is cut off.
+        :returns: the box as it was taken, confidence 1.
+        :raises BoxError: box not finite, without area, or less than 4 px a side of it inside.
         """
         begin = time.perf_counter()
         box = box.checked(*pair.size, min_size=MIN_SIZE)
-        self.reset()
         self._views.configure(self.config)
-        self._views.start(pair)
-        self._views.see(pair)
+        views = self._views.started(pair)
         c = self._student.config
         crop = Crop.around(box, c.template_factor, c.template_size)
-        rgb, thermal = self._views.cut(crop)
-        self._template = self._student.encode(rgb, thermal, crop.to_crop(box))
+        cropping = time.perf_counter()
+        rgb, thermal = views.cut(crop)
+        encoding = time.perf_counter()
+        template = self._student.encode(rgb, thermal, crop.to_crop(box))
+        weight = float(template.weights[0, 1])  # waits for a GPU
+        end = time.perf_counter()
+        # nothing of the old target was touched so far
+        self.reset()
+        self._views, self._template = views, template
         self._box, self._state = box, State.TRACKING
         self._motion = Motion(box.center, pair.stamp)
-        self._names = self._views.names
-        self._reliability = Reliability(self._names, self.config.probe_interval)
-        self._weight_thermal = weight = float(self._template.weights[0, 1])
-        total = time.perf_counter() - begin
+        self._names = views.names
+        self._reliability = Reliability(self._names, self.config.probe_interval, pair.stamp)
+        self._weight_thermal = weight
         return Estimate(box, 1.0, self._state, 1 - weight, weight,
-                        {'crop': 0.0, 'network': total, 'total': total}, self._views.frozen)
+                        {'crop': encoding - cropping, 'network': end - encoding,
+                         'total': end - begin}, views.frozen)
 
     def update(self, pair: Pair) -> Estimate:
-        """Find the target in the next pair.
+        """Find the target in the next pair, of which one modality may be missing.
 
+        :returns: the box in pixels of the reference image of `init`: where the target is while
+            the state is in sight, where it should be by now otherwise.
         :raises RuntimeError: before `init`.
-        :raises PairError: if the reference image has changed its size.
+        :raises PairError: if the reference image has changed its size since `init`; the pair is
+            then left out, and the next one may be good again.
         """
         if self._template is None:
             raise RuntimeError('Tracker.update was called before Tracker.init')
@@ -153,6 +167,7 @@ class Tracker:
         self._timings = {'crop': 0.0, 'network': 0.0}
         self._views.configure(self.config)
         self._views.see(pair)
+        self._reliability.interval = self.config.probe_interval
         self._distrust_frozen()
         found = self._track(pair.stamp) if self._scan is None else self._search(pair.stamp)
         if self._state.in_sight:
@@ -164,10 +179,10 @@ class Tracker:
 
     def _distrust_frozen(self) -> None:
         """Undo what a picture pretended that has turned out to be frozen: a target at rest."""
-        new = set(self._views.frozen) - set(self._frozen)
+        new = set(self._views.frozen) - set(self._frozen) - set(self._views.names)
         self._frozen = self._views.frozen
         share = {'rgb': 1 - self._weight_thermal, 'thermal': self._weight_thermal}
-        if len(self._frozen) == 1 and any(share[name] > 0.4 for name in new):
+        if any(share[name] > 0.4 for name in new):
             self._motion.rewind(self.config.frozen_after)
             self._box = self._moved(self._motion.center)
 
@@ -203,6 +218,7 @@ class Tracker:
         """Look where the target should be by now, and at one more place of a growing window."""
         assert self._scan is not None
         c = self.config
+        self._scan.go_on(stamp)
         self._coast(stamp)
         best: _Found | None = None
         for i, center in enumerate((self._box.center,
@@ -220,8 +236,8 @@ class Tracker:
                 self._box, self._state = self._sized(again.box, 0.5), State.TRACKING
                 self._motion.rest(self._box.center, stamp)
                 return again
-        searched = (stamp - self._scan.since) / 1e9
-        self._state = State.LOST if searched >= c.lost_after else State.SEARCHING
+            best = again
+        self._state = State.LOST if self._scan.seconds >= c.lost_after else State.SEARCHING
         return best
 
     def _coast(self, stamp: int) -> None:

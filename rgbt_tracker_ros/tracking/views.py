@@ -1,6 +1,8 @@
 """The two images of a pair, made ready for cropping in one frame of reference."""
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,28 +41,36 @@ class Views:
             self._maps.clear()
         self._config = self._normalizer.config = config
 
-    def start(self, pair: Pair) -> None:
-        """Make `pair` the first of a target: its reference image is the frame of all boxes."""
-        self._reference = 'rgb' if pair.rgb is not None else 'thermal'
-        self._sizes.clear()
-        self._maps.clear()
+    def started(self, pair: Pair) -> Views:
+        """Return views for a new target with `pair` as its first: the reference image there is the
+        frame of all boxes. The thermal range and the frozen pictures are shared with this one,
+        which can still be used if nothing comes of the new target.
+        """
+        new = copy(self)
+        new._reference = 'rgb' if pair.rgb is not None else 'thermal'
+        new._sizes, new._maps = {}, {}
+        new.see(pair)
+        return new
 
     def see(self, pair: Pair) -> None:
         """Take the next pair.
 
-        :raises PairError: if the reference image has changed its size since the target was given.
+        :raises PairError: if the reference image has changed its size since the target was given;
+            nothing of that pair is then taken.
         """
+        reference = pair.rgb if self._reference == 'rgb' else pair.thermal
+        known = self._sizes.get(self._reference)
+        if reference is not None and known is not None and reference.shape[1::-1] != known:
+            height, width = reference.shape[:2]
+            raise PairError(f'{self._reference} image is {width}x{height}, the target was given '
+                            f'in {known[0]}x{known[1]}; give the target again')
         images: dict[str, Levels] = {}
         still = []
         for name, image in (('rgb', pair.rgb), ('thermal', pair.thermal)):
             if image is None:
                 continue
             size = image.shape[1], image.shape[0]
-            known = self._sizes.get(name)
-            if known is not None and known != size and name == self._reference:
-                raise PairError(f'{name} image is {size[0]}x{size[1]}, the target was given in '
-                                f'{known[0]}x{known[1]}; give the target again')
-            if known != size:
+            if self._sizes.get(name) != size:
                 self._sizes[name] = size
                 self._maps.clear()
             if self._frozen[name].update(image, pair.stamp):

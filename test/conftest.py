@@ -1,12 +1,13 @@
 """A ROS graph of its own for every test that asks for one."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 import gc
 import os
 from pathlib import Path
+import re
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,3 +45,40 @@ def ros_context(domain_id: int) -> Iterator[Context]:
     rclpy.try_shutdown(context=context)
     # A LifecycleNode is in a cycle of references: until it is collected, so is its shared memory.
     gc.collect()
+
+
+# `colcon test` runs with the system's Python, which may have none of these
+OPTIONAL = {'torch': 'pip install torch', 'safetensors': 'pip install safetensors',
+            'hypothesis': 'apt install python3-hypothesis'}
+
+
+def missing(error: BaseException | None) -> str:
+    """Return which optional package an error is about, with what installs it; '' for none."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name in OPTIONAL:
+            return f'Skipped: {error.name} is not installed: {OPTIONAL[error.name]}'
+        error = error.__cause__ or error.__context__
+    return ''
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, None]:
+    """Skip a file that can't be imported for want of an optional package."""
+    report = (yield).get_result()
+    if report.failed and isinstance(collector, pytest.Module):
+        text = str(report.longrepr)
+        for name, install in OPTIONAL.items():
+            if re.search(rf"No module named '{name}[.']|import of {name} halted", text):
+                report.outcome = 'skipped'
+                report.longrepr = (str(collector.path), 1,
+                                   f'Skipped: {name} is not installed: {install}')
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]
+                              ) -> Generator[None, Any, None]:
+    """Skip a test that fails for want of an optional package."""
+    report = (yield).get_result()
+    if report.failed and call.excinfo is not None and (reason := missing(call.excinfo.value)):
+        report.outcome = 'skipped'
+        report.longrepr = (str(item.path), (item.location[1] or 0) + 1, reason)

@@ -206,6 +206,13 @@ class Robot:
         return [(r.successful, r.reason) for r in results]
 
 
+def resize(msg: Image, width: int) -> None:
+    """Make an image `width` wide, in a way that all of the message agrees with."""
+    channels = msg.step // msg.width
+    msg.width, msg.step = width, width * channels
+    msg.data = array('B', bytes(msg.step * msg.height))
+
+
 def stamp_of(msg: Any) -> int:
     """Return a message's stamp, ns."""
     return int(msg.header.stamp.sec) * 1_000_000_000 + int(msg.header.stamp.nanosec)
@@ -246,12 +253,13 @@ def spinning(context: Context, *nodes: Node) -> Iterator[None]:
 @contextmanager
 def robot(context: Context, tracker: FakeTracker | None = None, *, best_effort: bool = False,
           cameras: tuple[str, ...] = ('rgb', 'thermal'), load: Callable[..., Any] | None = None,
-          **parameters: Any) -> Iterator[tuple[Robot, Any]]:
-    """Lend a robot and its tracker node, spinning."""
-    from rgbt_tracker_ros.nodes.tracker_node import TrackerNode
+          remap: tuple[str, ...] = (), **parameters: Any) -> Iterator[tuple[Robot, Any]]:
+    """Lend a robot and its tracker node, spinning; `remap`: 'from:=to'."""
+    from rgbt_tracker_ros.nodes.lifecycle import TrackerNode
     made = Robot(context, cameras, best_effort)
     node = TrackerNode(
         load_tracker=load or (lambda _: tracker or FakeTracker()), context=context,
+        cli_args=['--ros-args', *(a for rule in remap for a in ('-r', rule))] if remap else None,
         parameter_overrides=[Parameter(n, value=v) for n, v in parameters.items()])
     with spinning(context, node, made.node):
         wait_for(lambda: made.statuses, what='first status')

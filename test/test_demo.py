@@ -99,11 +99,13 @@ def test_exit_status(share: float, status: int, tmp_path: Path,
 
 def test_a_model_that_does_not_load_ends_the_demo(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip('torch', reason='torch is not installed: pip install torch')
     assert demo.main(['--output', str(tmp_path), '--model', '/no/weights.safetensors']) == 1
     assert '/no/weights.safetensors' in capsys.readouterr().err
 
 
 def test_from_end_to_end(tmp_path: Path) -> None:
+    pytest.importorskip('torch', reason='torch is not installed: pip install torch')
     made = demo.run(tmp_path)
     made.save(tmp_path / 'demo.json')
     summary = json.loads((tmp_path / 'demo.json').read_text())

@@ -71,6 +71,7 @@ def test_describes_itself(file: Path) -> None:
 def test_demo_runs_to_its_end(domain_id: int) -> None:
     pytest.importorskip('launch_ros', reason='apt install ros-jazzy-launch-ros')
     pytest.importorskip('ros2launch', reason='apt install ros-jazzy-ros2launch')
+    pytest.importorskip('torch', reason='torch is not installed: pip install torch')
     process = subprocess.Popen(
         ['ros2', 'launch', str(ROOT / 'launch' / 'demo.launch.py')], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -8,7 +8,7 @@ from pathlib import Path
 import time
 from typing import Any
 
-from nodes_kit import FakeTracker, robot, wait_for
+from nodes_kit import FakeTracker, resize, robot, wait_for
 import pytest
 from rclpy.context import Context
 from sensor_msgs.msg import Image
@@ -16,13 +16,6 @@ from sensor_msgs.msg import Image
 from rgbt_tracker_ros.msg import Track, TrackerStatus
 
 CaptureFD = pytest.CaptureFixture[str]
-
-
-def resize(msg: Image, width: int) -> None:
-    """Make an image `width` wide, in a way that all of the message agrees with."""
-    channels = msg.step // msg.width
-    msg.width, msg.step = width, width * channels
-    msg.data = array('B', bytes(msg.step * msg.height))
 
 
 BROKEN: dict[str, tuple[Callable[[Image], Any], str]] = {
@@ -167,6 +160,19 @@ def test_parameters_out_of_range(ros_context: Context, capfd: CaptureFD) -> None
     assert 'parameter refused: pair_slop is 7.0' in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(('policy', 'value', 'allowed'), [
+    ('reliability', 'sometimes', 'best_available, reliable'), ('history', 'all', 'keep_last'),
+    ('depth', -1, 'a whole number'), ('depth', 'many', 'a whole number')])
+def test_qos_overrides_that_there_are_not(ros_context: Context, capfd: CaptureFD, policy: str,
+                                          value: object, allowed: str) -> None:
+    name = f'qos_overrides./rgb/image_raw.subscription.{policy}'
+    with robot(ros_context, **{name: value}) as (r, _):
+        status = r.until(lambda s: 'activate failed' in s.message)
+        assert f'{name} is {value!r}; it must be {allowed}' in status.message
+        assert 'the node is inactive' in r.request().request_message
+    assert 'Traceback' not in capfd.readouterr().err
+
+
 def test_start_value_out_of_range_can_be_corrected(ros_context: Context,
                                                    capfd: CaptureFD) -> None:
     with robot(ros_context, pair_slop=7.0) as (r, _):
@@ -208,7 +214,7 @@ def test_models_that_can_not_be_loaded(ros_context: Context, capfd: CaptureFD, t
                          'has shape'),
         'no such GPU': ({'device': 'cuda:99'}, 'cuda:99'),
     }[case]
-    from rgbt_tracker_ros.nodes.tracker_node import load_tracker
+    from rgbt_tracker_ros.nodes.loading import load_tracker
     real = [load_tracker]
     with robot(ros_context, load=lambda p: real[0](p), **parameters) as (r, _):
         status = r.until(lambda s: 'configure failed' in s.message, 30)

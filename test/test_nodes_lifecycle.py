@@ -8,6 +8,7 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 from lifecycle_msgs.msg import Transition
@@ -66,6 +67,8 @@ def test_every_transition(ros_context: Context) -> None:
         assert len(loaded) == 2
         assert change(r, Transition.TRANSITION_INACTIVE_SHUTDOWN)
         assert state(r) == 'finalized'
+        assert 'the node is finalized' in r.until(lambda s: 'finalized' in s.message).message
+        assert 'the node is finalized' in r.request().request_message
 
 
 def test_activation_that_fails_says_why(ros_context: Context) -> None:
@@ -108,6 +111,7 @@ def process(*arguments: str, env: dict[str, str] | None = None) -> Iterator[subp
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly(domain_id: int, number: int) -> None:
+    pytest.importorskip('torch', reason='torch is not installed: pip install torch')
     with process('-p', 'model:=/no/such/file') as p:
         assert p.stdout is not None
         line = next(line for line in p.stdout if 'configure failed' in line)
@@ -118,9 +122,21 @@ def test_signals_end_it_cleanly(domain_id: int, number: int) -> None:
         assert 'Traceback' not in out and 'Error' not in out
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('after', [0.05, 0.2, 0.5, 0.9])     # s: imports, node, loading
+def test_signals_while_it_starts(domain_id: int, number: int, after: float) -> None:
+    with process() as p:
+        time.sleep(after)
+        p.send_signal(number)
+        out, _ = p.communicate(timeout=20)
+        assert p.returncode in (0, -number)
+        assert 'Traceback' not in out and 'Error' not in out, out
+
+
 @pytest.mark.parametrize('namespace', ['/', '/robot/front'])
 def test_parameter_file_holds_in_any_namespace(domain_id: int, tmp_path: Path,
                                                namespace: str) -> None:
+    pytest.importorskip('torch', reason='torch is not installed: pip install torch')
     file = tmp_path / 'tracker.yaml'
     file.write_text(render_yaml().replace("model: ''", 'model: /from/the/file'))
     with process('--params-file', str(file), '-r', f'__ns:={namespace}') as p:

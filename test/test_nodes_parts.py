@@ -1,6 +1,7 @@
 """The node's parts by themselves: worker, ring, notices, bearing, message_filters' policies."""
 from __future__ import annotations
 
+import math
 import sys
 from threading import Event, current_thread
 from types import ModuleType, SimpleNamespace
@@ -84,7 +85,12 @@ def test_errors_of_items_and_of_calls_do_not_end_the_thread() -> None:
     with pytest.raises(ZeroDivisionError):
         gate.worker.call(lambda: 1 / 0).result(5)
     assert gate.worker.call(lambda: 'alive').result(5) == 'alive'
+    gate.worker.post(lambda: [].pop())      # nobody waits for it: it must not go unheard
+    while len(gate.errors) < 2:
+        pass
+    assert isinstance(gate.errors[1], IndexError)
     gate.finish()
+    gate.worker.post(lambda: 1)
     assert gate.worker.call(lambda: 1).cancelled()      # nobody is there any more
 
 
@@ -195,7 +201,8 @@ def test_bearing_of_a_binned_region() -> None:
 
 @pytest.mark.parametrize(('fields', 'reason'), [
     ({'k': np.zeros(9)}, 'not calibrated'), ({'distortion_model': 'odd'}, "'odd' is not known"),
-    ({'distortion_model': 'equidistant'}, 'it must have 4')])
+    ({'distortion_model': 'equidistant'}, 'it must have 4'), ({'d': [0.1] * 3}, 'D is'),
+    ({'d': [math.nan] * 5}, 'D is')])
 def test_calibrations_that_can_not_be_used(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(CameraInfoError, match=reason):
         CameraModel.from_info(info(**fields))

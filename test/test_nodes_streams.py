@@ -3,13 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import math
 import time
 from typing import Any
 
-from nodes_kit import FakeTracker, Robot, robot, stamp_of, wait_for
+from nodes_kit import FakeTracker, Robot, resize, robot, set_stamp, stamp_of, wait_for
 import pytest
 from rclpy.context import Context
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
 from rgbt_tracker_ros.msg import Track, TrackerStatus
 
@@ -136,6 +138,44 @@ def test_sim_time_that_goes_back_drops_the_target(ros_context: Context) -> None:
         assert again.target_id != first.target_id
 
 
+def test_simulated_time_that_does_not_begin_is_said(
+        ros_context: Context, capfd: pytest.CaptureFixture[str]) -> None:
+    with robot(ros_context, use_sim_time=True) as (r, _):
+        assert 'nothing has come on /clock' in r.until(lambda s: s.message).message
+        r.start()       # tracking needs no clock
+        assert math.isnan(r.answers(3)[0].age)
+        assert math.isnan(r.until(lambda s: s.answered > 5).age_p95)
+        clock = r.node.create_publisher(Clock, '/clock', 10)
+        msg = Clock()
+        msg.clock.sec = 5
+        r.until(lambda s: clock.publish(msg) or '/clock' not in s.message)
+        assert r.answers(3)[-1].age < 0
+    assert 'nothing has come on /clock' in capfd.readouterr().err
+
+
+def test_a_box_in_rgb_pixels_stays_in_the_frame_of_the_rgb_camera(ros_context: Context) -> None:
+    with robot(ros_context) as (r, _):
+        r.cameras.change['thermal'] = lambda m: resize(m, 32)
+        overlays: list[Image] = []
+        r.node.create_subscription(Image, 'rgbt_tracker/debug_image', overlays.append, 1)
+        r.start()
+        r.answers(5)
+        r.cameras.on['rgb'] = False
+        wait_for(lambda: r.tracks[-1].weight_rgb == 0, what='thermal alone')
+        assert {t.header.frame_id for t in r.answers(5)} == {'rgb_optical'}
+        overlays.clear()
+        wait_for(lambda: overlays, what='an overlay')
+        assert (overlays[-1].width, overlays[-1].height) == (64, 48)    # brought to RGB's pixels
+
+
+def test_images_without_stamps_are_explained(ros_context: Context) -> None:
+    with robot(ros_context) as (r, _):
+        r.cameras.change['rgb'] = lambda m: set_stamp(m, 0)
+        r.start(target=False)
+        status = r.until(lambda s: s.rgb_health == TrackerStatus.INVALID)
+        assert 'the driver has to stamp its images' in status.message
+
+
 def test_thermal_time_offset_makes_pairs(ros_context: Context) -> None:
     def shift(msg: Any) -> None:
         msg.header.stamp.sec -= 3
@@ -144,6 +184,20 @@ def test_thermal_time_offset_makes_pairs(ros_context: Context) -> None:
         r.cameras.change['thermal'] = shift
         r.start(target=False)
         assert not r.until(lambda s: s.singles > 10).pairs
+        r.until(lambda s: s.thermal_health == TrackerStatus.LATE)
         assert r.set(thermal_time_offset=3.0) == [(True, '')]
         r.until(lambda s: s.pairs > 5)
         assert [t.pair_skew for t in r.answers(2, Track.IDLE)] == [0.0, 0.0]
+
+
+def test_streams_that_never_match_are_explained(ros_context: Context) -> None:
+    def shift(msg: Any) -> None:
+        msg.header.stamp.sec += 1000
+
+    with robot(ros_context) as (r, _):
+        r.cameras.change['thermal'] = shift
+        r.start()
+        assert all(t.weight_thermal == 0 for t in r.answers(10))    # RGB is the reference
+        status = r.until(lambda s: 'no pairs' in s.message)
+        assert 'thermal stamps are +1000.0' in status.message
+        assert 'see thermal_time_offset' in status.message

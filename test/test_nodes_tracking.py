@@ -72,6 +72,30 @@ def test_standard_qos_overrides_have_the_last_word(ros_context: Context) -> None
         assert images['rgb']._subscription.qos_profile.depth == 2
 
 
+def test_remappings_may_swap_the_cameras(ros_context: Context) -> None:
+    with robot(ros_context, remap=('rgb/image_raw:=thermal/image_raw',
+                                   'thermal/image_raw:=rgb/image_raw')) as (r, node):
+        images = wait_for(lambda: node._parts.inputs).images
+        assert images['rgb'].topic == '/thermal/image_raw'
+        r.cameras.start()
+        wait_for(lambda: all(i._subscription for i in images.values()), what='subscriptions')
+        assert {s: i._subscription.topic_name for s, i in images.items()} == {
+            'rgb': '/thermal/image_raw', 'thermal': '/rgb/image_raw'}
+        wait_for(lambda: r.tracks)
+        assert {t.header.frame_id for t in r.answers(3, None)} == {'thermal_optical'}
+
+
+@pytest.mark.parametrize(('remap', 'topic'), [
+    ((), '/rgb/image_raw/compressed'),
+    (('rgb/image_raw:=/cam/image',), '/cam/image/compressed'),
+    (('rgb/image_raw/compressed:=/cam/jpeg',), '/cam/jpeg'),
+    (('rgb/image_raw:=/cam/image', 'rgb/image_raw/compressed:=/cam/jpeg'), '/cam/jpeg')])
+def test_compressed_images_are_found_beside_the_remapped_topic(
+        ros_context: Context, remap: tuple[str, ...], topic: str) -> None:
+    with robot(ros_context, remap=remap, image_transport='compressed') as (_, node):
+        assert wait_for(lambda: node._parts.inputs).images['rgb'].topic == topic
+
+
 def test_wrong_type_of_topic_is_explained(ros_context: Context, domain_id: int) -> None:
     elsewhere = Context()       # one participant can't have two types on one topic
     rclpy.init(context=elsewhere, domain_id=domain_id)

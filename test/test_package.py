@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from fnmatch import fnmatch
 import importlib
 import importlib.util
 import os
@@ -148,6 +149,23 @@ def test_dependencies_cover_the_imports(pyproject: str, manifest: ET.Element) ->
         if pip and not re.search(rf'^  "{pip}\b', project, re.M):
             missing.append(f'{pip} in pyproject.toml')
     assert not missing
+
+
+def test_nothing_is_declared_that_is_not_used(manifest: ET.Element) -> None:
+    declared = {e.text or '' for e in manifest.findall('exec_depend')}
+    used = {*imported(ROOT / PACKAGE), *imported(ROOT / 'launch'), *imported(ROOT / 'test')}
+    used |= {ELSEWHERE[name][0] for name in used if ELSEWHERE.get(name)}
+    assert declared - used == {'rosidl_default_runtime', 'ros2launch'}
+
+
+def test_what_pip_leaves_in_the_tree_is_not_installed_by_colcon() -> None:
+    # --symlink-install globs files: a pattern of a folder's name excludes nothing there
+    cmake = (ROOT / 'CMakeLists.txt').read_text()
+    install = cmake.split('install(DIRECTORY ${PROJECT_NAME}/')[1].split(')\n')[0]
+    patterns = re.findall(r'PATTERN "(.*?)" EXCLUDE', install)
+    for left in ('__pycache__', 'x/y.pyc', 'msg', 'msg/_track.py', 'a.so'):
+        assert any(fnmatch(left, p) for p in patterns), left
+    assert {'msg/*', '*.pyc', '*.so'} <= set(patterns)
 
 
 def test_messages_are_built_with_all_they_hold() -> None:

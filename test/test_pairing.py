@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
+from rgbt_tracker_ros.nodes.health import Health, StreamHealth
 from rgbt_tracker_ros.nodes.pairing import RGB, THERMAL, Match, PairingSettings, PairMatcher
+from rgbt_tracker_ros.nodes.timing import StreamTiming
 
 MS = 1_000_000
 PERIOD = 33 * MS
@@ -216,3 +218,79 @@ def test_lost_images_are_counted_and_pauses_are_not() -> None:
         matcher.add(RGB, i * PERIOD + random.randint(-MS, MS), i, i * PERIOD)
     assert matcher.timing[RGB].lost == 2 + 5
     assert matcher.timing[RGB].period == pytest.approx(PERIOD, abs=2 * MS)
+
+
+@pytest.mark.parametrize('rate', [15, 30, 100])
+def test_jitter_is_no_loss(rate: int) -> None:
+    matcher: PairMatcher[int] = PairMatcher(use_thermal=False)
+    rng, period = random.Random(1), 1000 * MS // rate
+    for i in range(1000):
+        matcher.add(RGB, i * period + round(rng.gauss(0, 0.15 * period)), i, i * period)
+    assert matcher.timing[RGB].lost < 10
+
+
+@pytest.mark.parametrize(('rgb', 'thermal'), [(30, 1), (30, 3), (30, 9), (1, 30), (100, 2)])
+def test_a_slow_camera_does_not_make_the_other_late(rgb: int, thermal: int) -> None:
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    for arrival in arrivals(*([i * 1000 * MS // rate for i in range(10 * rate)]
+                              for rate in (rgb, thermal))):
+        feed(matcher, [arrival])
+        assert not any(t.late for t in matcher.timing.values())
+
+
+@pytest.mark.parametrize('offset', [-10**6, -3, 3, 10**6])
+def test_with_clocks_that_disagree_rgb_is_answered(offset: int) -> None:
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    came = [(s, t + (offset * 1000 * MS if s == THERMAL else 0), now) for s, t, now in arrivals(
+        range(0, 300 * PERIOD, PERIOD), range(0, 300 * PERIOD, PERIOD))]
+    matches = feed(matcher, came)
+    assert [m.rgb for _, m in matches if m.rgb is not None] == [t for s, t, _ in came if s == RGB]
+    assert not pairs_of(matches)
+    assert sum(now > m.stamp + 5 * MS for now, m in matches) < 5, 'waited for nothing'
+
+
+@pytest.mark.parametrize('speed', [0.25, 0.5, 4])
+def test_a_recording_is_matched_at_any_speed(speed: float) -> None:
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    stamps = range(0, 100 * PERIOD, PERIOD)
+    came = [(s, t, round(now / speed)) for s, t, now in arrivals(stamps, stamps)]
+    assert all(m.skew == 0 for _, m in feed(matcher, came))
+
+
+def test_what_comes_at_about_the_deadline_is_not_in_and_out() -> None:
+    timing, other = StreamTiming(), StreamTiming()
+    verdicts = []
+    for i in range(200):
+        other.add(i * PERIOD, i * PERIOD)
+        now = i * PERIOD + (45 if i % 8 < 4 else 37) * MS
+        timing.note_lag(i * PERIOD, now, other, 20 * MS, 40 * MS)
+        timing.add(i * PERIOD, now)
+        verdicts.append(timing.late)
+    assert sum(a != b for a, b in pairwise(verdicts)) == 1
+
+
+@pytest.mark.parametrize('rate', [1, 2, 5, 30, 100])
+@pytest.mark.parametrize('speed', [1, 0.1])
+def test_a_regular_stream_is_well_at_any_rate_and_stopped_when_it_stops(
+        rate: int, speed: float) -> None:
+    timing, period = StreamTiming(), 1000 * MS // rate
+    stream = StreamHealth('rgb', '/rgb/image_raw', timing)
+    step = round(period / speed)
+    for i in range(10):
+        timing.add(i * period, i * step)
+        stream.accept()
+        if step < 2000 * MS or i > 3:   # slower ones can't be told from stopped ones at first
+            assert stream.judge((i + 1) * step - 1, 250 * MS, 40 * MS)[0] == Health.OK
+    patience = max(250 * MS, 3 * step)
+    assert stream.judge(9 * step + patience + 1, 250 * MS, 40 * MS)[0] == Health.STOPPED
+
+
+@pytest.mark.parametrize('stamp', [0, 77])
+def test_images_without_stamps_of_their_own_are_invalid(stamp: int) -> None:
+    stream = StreamHealth('rgb', '/rgb/image_raw', timing := StreamTiming())
+    timing.add(stamp, 0)
+    stream.accept()
+    for i in range(1, 200):
+        stream.leave_out('not newer', i * PERIOD)
+    health, text = stream.judge(200 * PERIOD, 250 * MS, 40 * MS)
+    assert (health, text) == (Health.INVALID, 'rgb (/rgb/image_raw): not newer')

@@ -41,6 +41,9 @@ class CameraModel:
         if fisheye and len(msg.d) != 4:
             raise CameraInfoError(f'{msg.distortion_model} has {len(msg.d)} coefficients in D; '
                                   'it must have 4')
+        if len(msg.d) not in (0, 4, 5, 8, 12, 14) or not np.isfinite(msg.d).all():
+            raise CameraInfoError(f'D is {list(msg.d)}; {msg.distortion_model} has 4, 5, 8, 12 or '
+                                  '14 finite coefficients')
         binning = np.array([msg.binning_x or 1, msg.binning_y or 1], np.float64)
         k[:2, 2] -= msg.roi.x_offset, msg.roi.y_offset
         k[:2] /= binning[:, None]

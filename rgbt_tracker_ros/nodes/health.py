@@ -5,6 +5,8 @@ from enum import IntEnum
 
 from rgbt_tracker_ros.nodes.timing import StreamTiming
 
+UNKNOWN_PACE = 2_000_000_000    # ns without an image that are no stop yet, before the fourth image
+
 
 class Health(IntEnum):
     """Numbers of TrackerStatus.rgb_health and thermal_health."""
@@ -28,10 +30,16 @@ class StreamHealth:
         self._timing = timing
         self._reason = ''           # why the last message was refused; empty after a good one
         self._refused: int | None = None
+        self._disorder = ''         # why the last image was left out; empty after one in order
 
     def accept(self) -> None:
         """Take note of a message that can be used."""
+        self._reason = self._disorder = ''
+
+    def leave_out(self, reason: str, now: int) -> None:
+        """Take note of an image whose stamp can't be used: a single one says nothing yet."""
         self._reason = ''
+        self._disorder, self._refused = reason, now
 
     def refuse(self, reason: str, now: int) -> None:
         """Take note of a message that can't be used."""
@@ -49,10 +57,13 @@ class StreamHealth:
         if not seen:
             return Health.WAITING, f'{name}: no image has arrived yet'
         silence = now - max(seen)
-        if silence > max(timeout, 3 * (timing.period or 0)):
+        patience = max(timeout, 3 * timing.pace if timing.pace else UNKNOWN_PACE)
+        if silence > patience:
             return Health.STOPPED, f'{name} has stopped: no image for {silence / 1e9:.1f} s'
         if self._reason:
             return Health.INVALID, f'{name}: {self._reason}'
+        if self._disorder and (timing.arrived is None or now - timing.arrived > patience):
+            return Health.INVALID, f'{name}: {self._disorder}'
         if timing.late:
             return Health.LATE, (
                 f'{name} is late: its images come {timing.lag / 1e6:.0f} ms after their partners, '

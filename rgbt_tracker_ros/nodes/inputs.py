@@ -53,12 +53,12 @@ class CameraInputs:
         self._release = release
         self._jumped = jumped
         self._graced = False
-        self._timer = node.create_timer(1.0, self._on_deadline,
-                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._timer.cancel()
         self.images = {s: ImageInput(node, f'{s}/image_raw', parameters.image_transport,
                                      parameters.image_qos, partial(self.receive, s), notices)
                        for s in streams}
+        self._timer = node.create_timer(1.0, self._on_deadline,
+                                        clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer.cancel()
         self.health = {s: StreamHealth(s, self.images[s].topic, self.matcher.timing[s])
                        for s in streams}
         self.look()
@@ -80,16 +80,18 @@ class CameraInputs:
         except ImageError as e:
             self.refuse(stream, str(e))
             return
-        self.health[stream].accept()
         jumps, stamp = self.matcher.jumps, stamp_ns(msg.header)
         newest = self.matcher.timing[stream].newest
         matches = self.matcher.add(stream, stamp, msg, now)
         if self.matcher.jumps != jumps:
             self._jumped(f'stamps of {self.health[stream].topic} went back')
         elif newest is not None and self.matcher.timing[stream].newest == newest:
-            self._notices.warn(
-                f'order {stream}', f'{self.health[stream].topic}: stamp {stamp / 1e9:.6f} is not '
-                'newer than the one before; the image is left out')
+            reason = f'stamp {stamp / 1e9:.6f} is not newer than the one before; ' + (
+                'the image is left out' if stamp else 'the driver has to stamp its images')
+            self.health[stream].leave_out(reason, now)
+            self._notices.warn(f'order {stream}', f'{self.health[stream].topic}: {reason}')
+            return
+        self.health[stream].accept()
         self._emit(matches, now)
 
     def refuse(self, stream: str, reason: str) -> None:

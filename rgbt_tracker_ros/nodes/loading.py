@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 from rgbt_tracker_ros.nodes.parameters import Parameters
-from rgbt_tracker_ros.nodes.session import TrackerLike
+from rgbt_tracker_ros.nodes.session_types import TrackerLike
 
 
 def load_tracker(parameters: Parameters) -> TrackerLike:

@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections import deque
 import math
 from time import monotonic
-from typing import Any
 
 from geometry_msgs.msg import Vector3Stamped
 from rclpy.lifecycle import LifecycleNode
@@ -19,7 +18,8 @@ from rgbt_tracker_ros.nodes.camera_messages import image_message
 from rgbt_tracker_ros.nodes.image_conversion import Array, ImageError, to_rgb, to_thermal
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.pairing import RGB, THERMAL
-from rgbt_tracker_ros.nodes.session import Answer
+from rgbt_tracker_ros.nodes.registration import image_in
+from rgbt_tracker_ros.nodes.session_types import Answer, sizes_of
 from rgbt_tracker_ros.types import Box, Estimate, State
 
 try:
@@ -33,12 +33,16 @@ class Outputs:
 
     def __init__(self, node: LifecycleNode, notices: Notices) -> None:
         self.debug_rate = 10.0
+        self.homography: tuple[float, ...] = ()
         self.answered = 0
         self.ages: deque[float] = deque(maxlen=100)             # s
         self.network_times: deque[float] = deque(maxlen=100)    # s
         self._clock = node.get_clock()
         self._notices = notices
         self._camera: CameraModel | None = None
+        # of the last image of each stream
+        self._frame_ids: dict[str, str] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}            # (width, height)
         self._next_debug = 0.0
         self._track = node.create_publisher(Track, '~/track', 10)
         self._bearing = node.create_publisher(Vector3Stamped, '~/bearing', 10)
@@ -61,20 +65,40 @@ class Outputs:
 
     def publish(self, answer: Answer) -> None:
         """Publish everything there is to say about a pair."""
-        header = header_of(answer)
+        header = self._header(answer)
         msg = track_message(answer, header)
-        msg.age = age = (self._clock.now().nanoseconds - stamp_ns(header)) / 1e9
+        now = self._clock.now().nanoseconds     # 0: simulated, and not begun
+        msg.age = age = (now - stamp_ns(header)) / 1e9 if now else math.nan
         self._track.publish(msg)
         estimate = answer.estimate
+        if answer.pair is not None:
+            self._sizes.update(sizes_of(answer.pair))
         if estimate is not None:
             self.answered += 1
-            self.ages.append(age)
+            if now:
+                self.ages.append(age)
             self.network_times.append(msg.network_time)
         if self._detections is not None:
             self._detections.publish(detections_message(answer, header))
         if estimate is not None and estimate.state.in_sight and answer.reference == RGB:
             self._publish_bearing(estimate.box, header)
         self._publish_overlay(answer, estimate, header, age)
+
+    def _header(self, answer: Answer) -> Header:
+        """Return the header of the reference image, or of the other where that is missing.
+
+        Its frame is that of the reference camera even then: the box is in that camera's pixels.
+        """
+        headers: dict[str, Header] = {
+            stream: msg.header for stream, msg in ((RGB, answer.match.rgb),
+                                                   (THERMAL, answer.match.thermal)) if msg}
+        self._frame_ids.update({stream: h.frame_id for stream, h in headers.items()})
+        if answer.reference in headers:
+            return headers[answer.reference]
+        header, = headers.values()
+        if answer.estimate is not None and answer.reference in self._frame_ids:
+            return Header(stamp=header.stamp, frame_id=self._frame_ids[answer.reference])
+        return header
 
     def _publish_bearing(self, box: Box, header: Header) -> None:
         if self._camera is None:
@@ -96,33 +120,29 @@ class Outputs:
         if estimate is None:
             estimate = Estimate(Box(0, 0, 0, 0), 0.0, State.IDLE)
         try:
-            image = picture(answer)
+            image = self._picture(answer)
         except ImageError:      # said already, or about to be, by whoever follows a target in it
             return
         msg = image_message(draw_overlay(image, estimate, lines=(f'age {age * 1e3:.0f} ms',)))
         msg.header = header
         self._debug.publish(msg)
 
+    def _picture(self, answer: Answer) -> Array:
+        """Return the reference image or, where that is missing, the other brought to its pixels.
 
-def header_of(answer: Answer) -> Header:
-    """Return the header of the reference image, or of the other where that is missing."""
-    images: dict[str, Any] = {RGB: answer.match.rgb, THERMAL: answer.match.thermal}
-    reference = images.pop(answer.reference)
-    return (reference if reference is not None else images.popitem()[1]).header
-
-
-def picture(answer: Answer) -> Array:
-    """Return the image to draw on: the reference image, or the other where that is missing.
-
-    :raises ImageError: if it can't be read.
-    """
-    thermal = answer.match.rgb is None or (
-        answer.reference == THERMAL and answer.match.thermal is not None)
-    if answer.pair is not None:
-        image = answer.pair.thermal if thermal else answer.pair.rgb
-        if image is not None:
-            return image
-    return to_thermal(answer.match.thermal) if thermal else to_rgb(answer.match.rgb)
+        :raises ImageError: if it can't be read.
+        """
+        match, pair = answer.match, answer.pair
+        thermal = match.rgb is None or (answer.reference == THERMAL and match.thermal is not None)
+        image: Array | None = None
+        if pair is not None:
+            image = pair.thermal if thermal else pair.rgb
+        if image is None:
+            image = to_thermal(match.thermal) if thermal else to_rgb(match.rgb)
+        size = self._sizes.get(answer.reference)
+        if pair is not None and size and thermal != (answer.reference == THERMAL):
+            return image_in(answer.reference, image, self.homography, size)
+        return image
 
 
 def stamp_ns(header: Header) -> int:

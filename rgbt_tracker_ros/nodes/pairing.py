@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+import math
 from typing import Generic, TypeVar
 
 from rgbt_tracker_ros.nodes.timing import StreamTiming
@@ -89,8 +90,12 @@ class PairMatcher(Generic[T]):
                 return []
             self.reset()
             self.jumps += 1
-        timing.note_lag(stamp, now, other, max(self.settings.slop, (other.period or 0) // 2),
-                        self.settings.deadline)
+        elif stream == RGB and self._released is not None and self._released - stamp > 2 * JUMP:
+            self.reset()    # thermal went on alone, by a clock that is ahead
+            self.jumps += 1
+        # with clocks that disagree RGB stays the reference: it is thermal that has no place then
+        timing.note_lag(stamp, now, other, self._same_time(), self.settings.deadline,
+                        JUMP if stream == RGB else math.inf)
         timing.add(stamp, now)
         self._take(stream, Entry(stamp, now, item))
         return list(self._drain(now))
@@ -128,6 +133,11 @@ class PairMatcher(Generic[T]):
             self._queues[stream].clear()
             self.timing[stream].restart()
         self._released = None
+
+    def _same_time(self) -> int:
+        """Largest difference of two stamps of the same time: half the faster camera's period."""
+        periods = [t.period for t in self.timing.values() if t.period]
+        return max(self.settings.slop, min(periods, default=0) // 2)
 
     def _take(self, stream: str, entry: Entry[T]) -> None:
         self._queues[stream].append(entry)

@@ -137,13 +137,18 @@ class PlayerNode(Node):
         return self.create_publisher(Image, f'{stream}/image_raw', qos)
 
     def _run(self) -> None:
+        # read ahead while waiting: decoding must not compete with the first images
+        frames = prefetch(self._frames(), self.settings.read_ahead)
         try:
+            first = next(frames, None)
             if self._wait_for_subscribers():
-                self._play()
+                self._play(frames, first)
         except Exception as error:  # whatever it is, the process must end and tell
             self.finished.set_exception(error)
         else:
             self.finished.set_result(True)
+        finally:
+            frames.close()
 
     def _wait_for_subscribers(self) -> bool:
         """Return False when told to stop before."""
@@ -158,10 +163,8 @@ class PlayerNode(Node):
                 self._stopped.wait(POLL)
         return not self._stopped.wait(self.settings.start_delay)
 
-    def _play(self) -> None:
+    def _play(self, frames: Iterator[dict[str, Any]], frame: dict[str, Any] | None) -> None:
         p, period = self.settings, 1 / self.rate
-        frames = prefetch(self._frames(), p.read_ahead)
-        frame = next(frames, None)  # decoded before the clock starts
         self.get_logger().info(f'playing {" and ".join(self._cameras)} at {self.rate:g} Hz'
                                + (f', {p.fault_stream}: {p.fault}' if p.fault != 'none' else ''))
         self._zero, began = time.monotonic(), self.get_clock().now().nanoseconds
@@ -185,7 +188,6 @@ class PlayerNode(Node):
                     f'{behind:.2f} s behind: this machine reads or sends slower than '
                     f'{self.rate:g} Hz', throttle_duration_sec=2.0)
             frame, index = next(frames, None), index + 1
-        frames.close()
         for parcel in self._outbox.due():
             self._send(parcel)
         for publisher in self._outputs.values():

@@ -2,62 +2,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from rgbt_tracker_ros.nodes.image_conversion import ImageError, to_rgb, to_thermal
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.pairing import RGB, THERMAL, Match
+from rgbt_tracker_ros.nodes.registration import box_in_rgb
 from rgbt_tracker_ros.nodes.ring import FutureStamp, PairRing, RingError
+from rgbt_tracker_ros.nodes.session_types import Answer, Reply, Target, TrackerLike, sizes_of
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
 CATCH_UP = 15       # steps from a target in the past to now; pairs between them are skipped
-
-
-class TrackerLike(Protocol):
-    """The part of Tracker that the node uses."""
-
-    config: TrackerConfig
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def model_name(self) -> str: ...
-    def warm_up(self) -> None: ...
-    def init(self, pair: Pair, box: Box) -> Estimate: ...
-    def update(self, pair: Pair) -> Estimate: ...
-    def reset(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A request: follow `box` of the pair at `stamp` (ns; 0 is the newest one)."""
-
-    box: Box
-    stamp: int = 0
-    request_id: str = ''
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to the last request."""
-
-    request_id: str = ''
-    accepted: bool = False
-    message: str = ''
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What is to be published for a pair. `reference`: whose pixels the box is in."""
-
-    match: Match[Any]
-    target_id: str = ''
-    reference: str = RGB
-    pair: Pair | None = None
-    estimate: Estimate | None = None
 
 
 class Session:
@@ -123,21 +80,29 @@ class Session:
             self._waiting = target
         except (RingError, BoxError, PairError, ImageError) as e:
             self._refuse(target, str(e))
+        except Exception as e:      # whoever asked gets an answer, whatever happens
+            self.errors += 1
+            self._notices.exception('start', 'the tracker failed on a target', e)
+            self._refuse(target, f'the tracker failed: {e!r}')
 
     def reset(self, reason: str = '') -> bool:
         """Drop the target; return whether there was one. `reason` goes to log and status."""
         had = bool(self.target_id)
+        self._give_up(reason or 'the target was reset')
         if had and self.tracker is not None:
             self.tracker.reset()
-        self.target_id, self._waiting, self._steps = '', None, 0
-        self.frozen = ()
-        if had and reason:
-            self._notices.warn('target', f'target dropped: {reason}')
-        self._show(State.IDLE)
+        # the state first: who looks in between must not see one without its target
+        self.state, self.target_id = State.IDLE, ''
+        self._waiting, self._steps, self.frozen = None, 0, ()
+        if had:
+            if reason:
+                self._notices.warn('target', f'target dropped: {reason}')
+            self._changed()
         return had
 
     def jumped(self) -> None:
         """Time has jumped: stamps seen before mean nothing now."""
+        self._give_up('time has jumped before its pair came')
         self._cursor, self._published, self._steps = None, None, 0
 
     def enable(self, on: bool) -> None:
@@ -180,6 +145,12 @@ class Session:
         self._answer(Answer(match, self.target_id, self._reference, pair, estimate))
         self._show(estimate.state)
 
+    def _give_up(self, reason: str) -> None:
+        """Refuse a target that waits for the pair of its stamp."""
+        if self._waiting is not None and self._waiting.stamp:
+            target, self._waiting = self._waiting, None
+            self._refuse(target, reason)
+
     def _retry(self, target: Target) -> None:
         """Try again with a target whose pair had not come."""
         if not self._ring.before(target.stamp):
@@ -190,11 +161,11 @@ class Session:
         pair = self._convert(match)
         if pair is None:
             raise PairError('the pair of its stamp can not be used')
-        box = target.box.checked(*pair.size)
+        box = self._in_reference(target, match, pair).checked(*pair.size)
         estimate = self.tracker.init(pair, box)
-        self.target_id = uuid4().hex[:8]
+        self.state, self.target_id = estimate.state, uuid4().hex[:8]
         self._reference = RGB if pair.rgb is not None else THERMAL
-        self._sizes = _sizes(pair)
+        self._sizes = sizes_of(pair)
         self._cursor, self._box = match.stamp, estimate.box
         ahead = len(self._ring.after(match.stamp))
         self._steps = CATCH_UP if ahead else 0
@@ -204,6 +175,17 @@ class Session:
             f', {ahead} pairs ago' if ahead else ''))
         self._answer(Answer(match, self.target_id, self._reference, pair, estimate))
         self._show(estimate.state, force=True)
+
+    def _in_reference(self, target: Target, match: Match[Any], pair: Pair) -> Box:
+        """Return the target's box in pixels of the pair's reference image."""
+        sizes, rgb, thermal = sizes_of(pair), match.rgb, match.thermal
+        if (len(sizes) < 2 or rgb is None or thermal is None
+                or target.frame_id != thermal.header.frame_id
+                or target.frame_id == rgb.header.frame_id):
+            return target.box
+        assert self.tracker is not None
+        return box_in_rgb(target.box.checked(*sizes[THERMAL]), self.tracker.config.homography,
+                          sizes[THERMAL], sizes[RGB])
 
     def _answer(self, answer: Answer) -> None:
         """Publish, unless that pair was answered already, before its target was given."""
@@ -233,7 +215,7 @@ class Session:
 
     def _sizes_hold(self, pair: Pair) -> bool:
         """Whether the target's box still means something in this pair; drop it otherwise."""
-        for stream, size in _sizes(pair).items():
+        for stream, size in sizes_of(pair).items():
             old = self._sizes.setdefault(stream, size)
             if old == size:
                 continue
@@ -260,9 +242,3 @@ class Session:
         if force or state != self.state:
             self.state = state
             self._changed()
-
-
-def _sizes(pair: Pair) -> dict[str, tuple[int, int]]:
-    """Return (width, height) of each image there is."""
-    return {s: (im.shape[1], im.shape[0]) for s, im in ((RGB, pair.rgb), (THERMAL, pair.thermal))
-            if im is not None}

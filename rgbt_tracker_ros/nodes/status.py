@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
+import math
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -59,12 +60,15 @@ class Reporter:
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._ticks = 0
         self._shown: tuple[Health, ...] = ()
-        self._past: deque[dict[str, tuple[int, int]]] = deque(maxlen=10)    # (received, lost)
+        # (received, lost) of each stream, and pairs
+        self._past: deque[tuple[dict[str, tuple[int, int]], int]] = deque(maxlen=10)
 
     def tick(self) -> None:
         """Publish what is due; to be called every TICK s."""
         self._ticks += 1
         verdicts = self._judge()
+        if text := self._no_time():
+            self._notices.log('no time', text)
         if self._ticks % 10 == 0:
             self._diagnostics.publish(self._diagnose(verdicts))
         if self._ticks % 5 == 0 or self._shown != tuple(v for v, _ in verdicts.values()):
@@ -75,9 +79,9 @@ class Reporter:
         parts, verdicts = self._parts, self._judge()
         self._shown = tuple(v for v, _ in verdicts.values())
         texts = [parts.fault or ('' if parts.phase == 'active' else f'the node is {parts.phase}'),
-                 '' if parts.session.enabled else 'paused by ~/enable',
+                 '' if parts.session.enabled else 'paused by ~/enable', self._no_time(),
                  *(text for _, text in verdicts.values()), *self._notices.current(),
-                 *(self._loss(s) for s in STREAMS)]
+                 *(self._loss(s) for s in STREAMS), self._no_pairs(verdicts)]
         self._status.publish(self._describe('; '.join(dict.fromkeys(filter(None, texts))),
                                             verdicts))
 
@@ -96,7 +100,8 @@ class Reporter:
             rgb_health=int(verdicts[RGB][0]), thermal_health=int(verdicts[THERMAL][0]),
             dropped=parts.worker.dropped, answered=parts.outputs.answered, errors=session.errors,
             age_p50=percentile(parts.outputs.ages, 50), age_p95=percentile(parts.outputs.ages, 95),
-            network_p50=percentile(parts.outputs.network_times, 50))
+            network_p50=percentile(parts.outputs.network_times, 50),
+            skew_p50=math.nan, skew_p95=math.nan)
         if session.tracker is not None:
             msg.device, msg.model = session.tracker.device, session.tracker.model_name
         if parts.inputs is not None:
@@ -114,12 +119,37 @@ class Reporter:
         made = []
         if (inputs := self._parts.inputs) is not None:
             made += [self._input(inputs, s, *verdicts[s]) for s in inputs.images]
-            made.append(self._pairing(inputs))
-            self._past.append({s: (t.received, t.lost) for s, t in inputs.matcher.timing.items()})
+            made.append(self._pairing(inputs, verdicts))
+            matcher = inputs.matcher
+            self._past.append(({s: (t.received, t.lost) for s, t in matcher.timing.items()},
+                               matcher.pairs))
         else:
             self._past.clear()
         made.append(self._inference())
         return DiagnosticArray(header=self._header(), status=made)
+
+    def _no_time(self) -> str:
+        """Say that simulated time has not begun."""
+        if self._clock.ros_time_is_active and not self._clock.now().nanoseconds:
+            return ('use_sim_time is true and nothing has come on /clock: play the bag with '
+                    '--clock, or set use_sim_time to false')
+        return ''
+
+    def _no_pairs(self, verdicts: dict[str, tuple[Health, str]]) -> str:
+        """Say that both streams come and their stamps have not met in the last seconds."""
+        inputs = self._parts.inputs
+        if (inputs is None or not all(inputs.used.values()) or not self._past
+                or any(health != Health.OK for health, _ in verdicts.values())):
+            return ''
+        matcher, (streams, pairs) = inputs.matcher, self._past[0]
+        rgb, thermal = (matcher.timing[s] for s in STREAMS)
+        if (matcher.pairs > pairs or rgb.newest is None or thermal.newest is None
+                or rgb.received < streams[RGB][0] + 10
+                or thermal.received < streams[THERMAL][0] + 10):
+            return ''
+        return (f'no pairs: thermal stamps are {(thermal.newest - rgb.newest) / 1e9:+.3f} s from '
+                f"RGB's, and pair_slop is {matcher.settings.slop / 1e6:g} ms; see "
+                'thermal_time_offset')
 
     def _loss(self, stream: str) -> str:
         """Say how many images were lost on the way in the last 10 s, if they are many."""
@@ -127,7 +157,7 @@ class Reporter:
         if inputs is None or stream not in inputs.images or not self._past:
             return ''
         timing = inputs.matcher.timing[stream]
-        received, lost = self._past[0][stream]
+        received, lost = self._past[0][0][stream]
         received, lost = timing.received - received, timing.lost - lost
         if lost <= max(1, LOST_SHARE * (received + lost)):
             return ''
@@ -150,16 +180,18 @@ class Reporter:
             'invalid': inputs.health[stream].invalid,
             'behind its partner (ms)': f'{timing.lag / 1e6:.1f}'})
 
-    def _pairing(self, inputs: CameraInputs) -> DiagnosticStatus:
+    def _pairing(self, inputs: CameraInputs,
+                 verdicts: dict[str, tuple[Health, str]]) -> DiagnosticStatus:
         matcher = inputs.matcher
         skews = [abs(s) / 1e6 for s in list(matcher.skews)]
         p95, slop = percentile(skews, 95), matcher.settings.slop / 1e6
         level, text = OK, 'matching'
         if not all(inputs.used.values()):
             text = 'one camera only'
+        elif problem := self._no_pairs(verdicts):
+            level, text = WARN, problem
         elif not matcher.pairs:
-            level, text = WARN, (f'no pair yet: no two stamps within pair_slop ({slop:g} ms); see '
-                                 'thermal_time_offset')
+            level, text = WARN, 'no pair yet'
         elif p95 > 0.8 * slop:
             level, text = WARN, (f'skew is {p95:.1f} ms at the 95th percentile, pair_slop is '
                                  f'{slop:g} ms; see thermal_time_offset')
@@ -171,8 +203,10 @@ class Reporter:
     def _inference(self) -> DiagnosticStatus:
         session, outputs, worker = self._parts.session, self._parts.outputs, self._parts.worker
         level, text = OK, State(session.state).name.lower()
-        if session.tracker is None:
-            level, text = ERROR, 'no model is loaded'
+        if self._parts.fault:
+            level, text = ERROR, self._parts.fault
+        elif session.tracker is None:
+            level, text = WARN, f'no model is loaded: the node is {self._parts.phase}'
         elif session.errors:
             level, text = WARN, f'{session.errors} failures since the start, see the log; {text}'
         elif session.state in (State.SEARCHING, State.LOST):
@@ -198,6 +232,7 @@ class Reporter:
 
 
 def percentile(values: Collection[float], q: float) -> float:
-    """Return the nearest-rank percentile, 0 of nothing."""
+    """Return the nearest-rank percentile, NaN of nothing."""
     ordered = sorted(values)
-    return float(ordered[min(len(ordered) - 1, int(len(ordered) * q / 100))]) if ordered else 0.0
+    return (float(ordered[min(len(ordered) - 1, int(len(ordered) * q / 100))]) if ordered
+            else math.nan)

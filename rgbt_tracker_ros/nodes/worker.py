@@ -15,7 +15,7 @@ class Worker(Generic[T]):
     """Runs `process` on the newest item submitted; older ones that were not taken are dropped.
 
     Calls come before items, in order. `backlog`, asked before each item, may name another one to
-    take first. Errors of `process` go to `on_error`; the thread goes on.
+    take first. Errors of `process` and `post` go to `on_error`; the thread goes on.
     """
 
     def __init__(self, process: Callable[[T], None], on_error: Callable[[Exception], None],
@@ -54,6 +54,10 @@ class Worker(Generic[T]):
             self._wake.notify()
         return future
 
+    def post(self, function: Callable[[], Any]) -> None:
+        """As `call`, for whoever does not wait for the result: an error goes to `on_error`."""
+        self.call(function).add_done_callback(self._report)
+
     def stop(self, timeout: float = 5.0) -> bool:
         """End the thread after what it is at; return whether it ended within `timeout` s."""
         with self._wake:
@@ -88,6 +92,10 @@ class Worker(Generic[T]):
             self._process(item)
         except Exception as e:      # the thread must outlive any frame; the owner logs and counts
             self._on_error(e)
+
+    def _report(self, future: Future[Any]) -> None:
+        if not future.cancelled() and isinstance(error := future.exception(), Exception):
+            self._on_error(error)
 
     @staticmethod
     def _answer(function: Callable[[], Any], future: Future[Any]) -> None:

@@ -173,7 +173,9 @@ class Session:
         where = f'{self._reference} {width}x{height} at {match.stamp / 1e9:.9f}'
         self.reply = Reply(target.request_id, True, f'started on {where}' + (
             f', {ahead} pairs ago' if ahead else ''))
-        self._answer(Answer(match, self.target_id, self._reference, pair, estimate))
+        # also where the pair was answered before, without a target: this is the target's first word
+        self._published = max(self._published or 0, match.stamp)
+        self._publish(Answer(match, self.target_id, self._reference, pair, estimate))
         self._show(estimate.state, force=True)
 
     def _in_reference(self, target: Target, match: Match[Any], pair: Pair) -> Box:

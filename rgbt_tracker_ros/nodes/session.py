@@ -173,7 +173,7 @@ class Session:
         where = f'{self._reference} {width}x{height} at {match.stamp / 1e9:.9f}'
         self.reply = Reply(target.request_id, True, f'started on {where}' + (
             f', {ahead} pairs ago' if ahead else ''))
-        # also where the pair was answered before, without a target: this is the target's first word
+        # also where that pair was answered before, without a target: it is the target's first
         self._published = max(self._published or 0, match.stamp)
         self._publish(Answer(match, self.target_id, self._reference, pair, estimate))
         self._show(estimate.state, force=True)

@@ -7,10 +7,10 @@ from rgbt_tracker_ros.types import Box
 
 
 class Scan:
-    """One place to look at in every frame, over a square that grows from where the target was.
+    """Where the motion leads and, every second frame, a place in a square that grows around it.
 
     The places are the centres of half-overlapping search windows at the target's own scale,
-    nearest first. The square grows at every frame up to the whole image; the walk starts again
+    nearest first. The square grows with every place up to the whole image; the walk starts again
     at the middle each time it has seen all of it.
     """
 
@@ -18,15 +18,24 @@ class Scan:
         """Start at `box` (px) at time `since` (ns); a window is factor * sqrt(w * h) wide."""
         self.seconds = 0.0  # how long the search has gone on, by the stamps
         self._stamp = since
-        self._center = box.center
         self._window = factor * math.sqrt(box.area)
+        self.restart(box)
+        self.looks_ahead = False  # whether this frame is for where the motion leads
+
+    def restart(self, box: Box) -> None:
+        """Begin again with this frame, around `box`; the time goes on."""
+        self.looks_ahead = True
+        self._center = box.center
         self._reach = self._window / 2
         self._turn = 0
         self._rings = -1  # how far the places reach, in steps
         self._places: list[tuple[float, float]] = []
 
     def go_on(self, stamp: int) -> None:
-        """Count the time up to `stamp` (ns); stamps that go back add none and take none away."""
+        """Begin a frame. The time up to `stamp` (ns) is counted; stamps that go back add none and
+        take none away.
+        """
+        self.looks_ahead = not self.looks_ahead
         self.seconds += max(stamp - self._stamp, 0) / 1e9
         self._stamp = stamp
 

@@ -190,11 +190,8 @@ class Tracker:
         """Look around where the target should be now."""
         c = self.config
         # one modality alone may have drifted to a neighbour: let both decide without the prior
-        names = self._views.names
-        afresh = len(names) > len(self._names)
-        self._names = names
         found = self._look(self._box, self._inside(*self._motion.predict(stamp)),
-                           0.0 if afresh else None)
+                           0.0 if self._sees_more() else None)
         if found.confidence >= c.lost_threshold:
             self._weak = 0
             self._box = self._sized(found.box, 0.5 * found.confidence)
@@ -215,19 +212,18 @@ class Tracker:
         return found
 
     def _search(self, stamp: int) -> _Found:
-        """Look where the target should be by now, and at one more place of a growing window."""
+        """Look where the target should be by now, and at a place of a growing window in turn: one
+        look a frame, so that the search keeps up with the cameras.
+        """
         assert self._scan is not None
         c = self.config
         self._scan.go_on(stamp)
         self._coast(stamp)
-        best: _Found | None = None
-        for i, center in enumerate((self._box.center,
-                                    self._scan.next_place(self._views.size, c.search_growth))):
-            # the motion prior means something only where the motion leads
-            found = self._look(self._box, center, None if i == 0 else 0.0)
-            if best is None or found.confidence > best.confidence:
-                best = found
-        assert best is not None
+        if self._sees_more():  # it may have been in front of a blind camera all along
+            self._scan.restart(self._box)
+        # the motion prior means something only where the motion leads
+        best = self._look(self._box, self._box.center) if self._scan.looks_ahead else self._look(
+            self._box, self._scan.next_place(self._views.size, c.search_growth), 0.0)
         if best.confidence >= c.tracking_threshold:
             # an echo at the rim of a window is not enough: look again with it in the middle
             again = self._look(best.box, best.box.center)
@@ -239,6 +235,11 @@ class Tracker:
             best = again
         self._state = State.LOST if self._scan.seconds >= c.lost_after else State.SEARCHING
         return best
+
+    def _sees_more(self) -> bool:
+        """Whether a modality has come back with this pair."""
+        before, self._names = self._names, self._views.names
+        return len(self._names) > len(before)
 
     def _coast(self, stamp: int) -> None:
         """Move the box on as the target went when it was last seen."""
@@ -253,6 +254,10 @@ class Tracker:
         sizes = self._student.config
         if influence is None:
             influence = self.config.window_influence
+        names = self._views.names
+        believed = self._reliability.of(names)
+        if believed < self.config.lost_threshold:  # whatever the answer, it would not be believed
+            return _Found(box, 0.0, float(names == ('thermal',)))
         start = time.perf_counter()
         crop = Crop.around(box, sizes.search_factor, sizes.search_size, center)
         rgb, thermal = self._views.cut(crop)
@@ -261,7 +266,7 @@ class Tracker:
         # the prior is as wide as the target is large: it may move by its own size a frame
         spread = 0.75 * math.sqrt(box.area) * crop.scale
         found = self._ask(self._window, spread, influence)
-        found.confidence *= self._reliability.of(self._views.names)
+        found.confidence *= believed
         return found
 
     def _probe(self, found: _Found, stamp: int) -> None:

@@ -3,58 +3,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tracker_kit import BLIND, STEP, SURE, UNSURE, Oracle, moved, scene
 
-from rgbt_tracker_ros.models.student import StudentConfig
-from rgbt_tracker_ros.runtime.eager import Response
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.search import Scan
 from rgbt_tracker_ros.tracking.tracker import Tracker
 from rgbt_tracker_ros.types import Box, Pair, PairError, State
-
-STEP = 33_333_333  # ns
-SURE, UNSURE, BLIND = 6.0, 0.0, -6.0  # logits: confidence 0.998, 0.5, 0.002
-
-
-class Oracle:
-    """Answers with the bounding box of what is white: in RGB where there is RGB, else in thermal.
-
-    `logit` is how sure it is of what it sees; of an empty crop it is sure that nothing is there.
-    """
-
-    config = StudentConfig()
-    device, name = 'cpu', 'oracle'
-    logit = SURE
-    fails = False
-    asked = 0
-
-    def __init__(self):
-        self.info = {}
-
-    def encode(self, rgb, thermal, box):
-        if self.fails:
-            raise RuntimeError('out of memory')
-        share = 0.5 if rgb is not None and thermal is not None else float(thermal is not None)
-        return SimpleNamespace(weights=np.array([[1 - share, share]]))
-
-    def search(self, template, rgb, thermal):
-        self.asked += 1
-        size, stride = self.config.search_size, self.config.stride
-        cells = size // stride
-        rows, columns = np.nonzero((rgb.min(2) if rgb is not None else thermal) > 200)
-        logits = np.full((cells, cells), BLIND, np.float32)
-        boxes = np.zeros((4, cells, cells), np.float32)
-        boxes[2:] = 48
-        if len(rows):
-            x1, y1, x2, y2 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-            boxes[:] = np.reshape((x1, y1, x2, y2), (4, 1, 1))
-            row, column = (min(v // (2 * stride), cells - 1) for v in (y1 + y2, x1 + x2))
-            logits[row, column] = self.logit
-        share = 0.5 if rgb is not None and thermal is not None else float(thermal is not None)
-        return Response(logits, boxes, np.full((cells * 2, cells * 2), share, np.float32))
 
 
 @pytest.fixture
@@ -65,25 +22,6 @@ def student():
 @pytest.fixture
 def tracker(student):
     return Tracker(student)
-
-
-def scene(box: Box, size=(640, 480), thermal_size=None, number=0, names='rgb thermal') -> Pair:
-    """A white rectangle on noise in both images, the thermal one scaled to its own size."""
-    rng = np.random.default_rng(number)
-    images = {}
-    for name, (w, h) in (('rgb', size), ('thermal', thermal_size or size)):
-        sx, sy = w / size[0], h / size[1]
-        image = rng.integers(20, 60, (h, w), dtype=np.uint8)
-        x1, x2 = (round(max(v, 0) * sx) for v in (box.x, box.x + box.w))
-        y1, y2 = (round(max(v, 0) * sy) for v in (box.y, box.y + box.h))
-        image[y1:y2, x1:x2] = 255
-        images[name] = image
-    return Pair(np.dstack([images['rgb']] * 3) if 'rgb' in names else None,
-                images['thermal'] if 'thermal' in names else None, number * STEP)
-
-
-def moved(box: Box, step: tuple[float, float], times: int = 1) -> Box:
-    return replace(box, x=box.x + step[0] * times, y=box.y + step[1] * times)
 
 
 # --- geometry
@@ -356,55 +294,3 @@ def test_the_scan_lists_its_places_ring_by_ring(side, growth):
         for i in range(-n, n + 1) for j in range(-n, n + 1)
         if 0 <= x0 + i * step <= 640 and 0 <= y0 + j * step <= 480)
     assert scan._places == [(x, y) for _, _, x, y in expected]
-
-
-# --- one modality at a time
-
-def test_a_modality_that_never_found_the_target_is_not_asked_alone(tracker, student):
-    """RGB sees something else; when thermal goes, the box coasts, and meets the target again."""
-    box, elsewhere = Box(200, 200, 40, 60), Box(60, 60, 40, 60)
-
-    def pair(i, names='rgb thermal'):
-        true, other = scene(moved(box, (5, 0), i), number=i), scene(elsewhere, number=i)
-        return Pair(other.rgb if 'rgb' in names else None,
-                    true.thermal if 'thermal' in names else None, i * STEP)
-
-    # the oracle trusts RGB where there is RGB: with both, show it the target in both
-    tracker.init(scene(box), box)
-    for i in range(1, 16):
-        tracker._reliability.learn('rgb', 0.0, i * STEP)
-        tracker.update(scene(moved(box, (5, 0), i), number=i))
-    tracker._reliability.learn('rgb', 0.0, 0)
-    asked = student.asked
-    for i in range(16, 60):
-        e = tracker.update(pair(i, 'rgb'))
-        assert e.confidence == 0 and e.weight_thermal == 0
-    assert student.asked == asked, 'the network was asked in vain'
-    assert not e.state.in_sight
-    assert abs(e.box.center[0] - moved(box, (5, 0), 59).center[0]) < 60  # it slows down a little
-    e = tracker.update(scene(moved(box, (5, 0), 60), number=60))
-    assert e.state == State.TRACKING and e.box.iou(moved(box, (5, 0), 60)) > 0.6
-
-
-def test_the_search_looks_once_a_frame_and_first_where_the_motion_leads(tracker, student):
-    box = Box(300, 200, 40, 60)
-    tracker.init(scene(box), box)
-    nothing = Box(-100, -100, 10, 10)
-    for i in range(1, 7):
-        e = tracker.update(scene(nothing, number=i))
-    assert e.state == State.SEARCHING
-    asked = student.asked
-    for i in range(7, 27):
-        tracker.update(scene(nothing, number=i))
-    assert student.asked == asked + 20
-
-
-def test_a_scan_starts_again_around_the_box_and_its_time_goes_on():
-    scan = Scan(Box(300, 200, 40, 40), 0, 4.0)
-    for i in range(1, 40):
-        scan.go_on(i * STEP)
-        scan.next_place((640, 480), 1.1)
-    seconds = scan.seconds
-    scan.restart(Box(100, 100, 40, 40))
-    assert scan.looks_ahead and scan.seconds == seconds == pytest.approx(39 / 30, abs=1e-3)
-    assert scan.next_place((640, 480), 1.1) == (120, 120)

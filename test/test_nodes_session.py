@@ -142,3 +142,15 @@ def test_a_box_outside_the_image_it_was_found_in_is_refused(frame_id: str) -> No
                            image('mono8', (32, 48), stamp=STEP, frame_id='thermal'), STEP, 0))
     desk.session.request(Target(Box(70, 4, 9, 9), STEP, 'x', frame_id))
     assert 'lies outside the' in desk.session.reply.message
+
+
+def test_a_frozen_camera_is_noticed_without_a_target() -> None:
+    desk = Desk()
+    still = image('mono8', stamp=1)
+    for number in range(1, 12):
+        match = Match(image(stamp=number * STEP), still, number * STEP, 0)
+        desk.ring.append(match)
+        desk.session.process(match)
+    assert desk.session.frozen == ('thermal',)
+    desk.arrive(12, process=True)
+    assert desk.session.frozen == ()

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
 from rgbt_tracker_ros.nodes.image_conversion import ImageError, to_rgb, to_thermal
 from rgbt_tracker_ros.nodes.notices import Notices
-from rgbt_tracker_ros.nodes.pairing import RGB, THERMAL, Match
+from rgbt_tracker_ros.nodes.pairing import RGB, STREAMS, THERMAL, Match
 from rgbt_tracker_ros.nodes.registration import box_in_rgb
 from rgbt_tracker_ros.nodes.ring import FutureStamp, PairRing, RingError
 from rgbt_tracker_ros.nodes.session_types import Answer, Reply, Target, TrackerLike, sizes_of
 from rgbt_tracker_ros.tracking.config import TrackerConfig
+from rgbt_tracker_ros.tracking.thermal import FrozenDetector
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
 CATCH_UP = 15       # steps from a target in the past to now; pairs between them are skipped
@@ -45,6 +48,7 @@ class Session:
         self._cursor: int | None = None         # newest stamp that was processed
         self._published: int | None = None      # newest stamp that was answered
         self._steps = 0                         # left on the way from a target in the past to now
+        self._still = {stream: FrozenDetector(0.0) for stream in STREAMS}
 
     def load(self, load: Callable[[], TrackerLike]) -> None:
         """Load the tracker and warm it up."""
@@ -135,6 +139,7 @@ class Session:
                 return
         self._cursor = match.stamp
         if not self.target_id:
+            self.frozen = self._watch(match, self.tracker.config.frozen_after)
             self._answer(Answer(match))
             return
         pair = self._convert(match)
@@ -144,6 +149,17 @@ class Session:
         self.frozen, self._box = estimate.frozen, estimate.box
         self._answer(Answer(match, self.target_id, self._reference, pair, estimate))
         self._show(estimate.state)
+
+    def _watch(self, match: Match[Any], frozen_after: float) -> tuple[str, ...]:
+        """Return the streams whose picture stands still, as the tracker does with a target."""
+        still = []
+        for stream, msg in ((RGB, match.rgb), (THERMAL, match.thermal)):
+            detector = self._still[stream]
+            detector.frozen_after = frozen_after
+            if msg is not None and detector.update(
+                    np.frombuffer(msg.data, np.uint8)[None], match.stamp):
+                still.append(stream)
+        return tuple(still)
 
     def _give_up(self, reason: str) -> None:
         """Refuse a target that waits for the pair of its stamp."""

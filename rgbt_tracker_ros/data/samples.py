@@ -121,7 +121,6 @@ class Samples(Dataset[dict[str, torch.Tensor]]):
         b = int(rng.choice(near))
         windows = self._windows(rng, box_at(track, a), box_at(track, b))
         seed = int(rng.integers(2 ** 31))
-        curve = np.random.default_rng(seed)
         views = []
         for window, i in zip(windows, (a, b), strict=True):
             frame = int(track.frames[i])
@@ -131,8 +130,8 @@ class Samples(Dataset[dict[str, torch.Tensor]]):
             if clip.rgb is not None:
                 rgb = window.cut(np.asarray(clip.rgb[frame]))
             else:
-                curve = np.random.default_rng(seed)
-                rgb = degrade.coloured(curve, thermal)
+                # the same seed: both views get the same colours
+                rgb = degrade.coloured(np.random.default_rng(seed), thermal)
                 if track.masks is not None:
                     patch = self._cutout(clip, track, i, seed)
                     blank = np.zeros_like(thermal)

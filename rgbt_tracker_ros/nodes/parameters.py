@@ -49,9 +49,12 @@ class Spec:
         return '' if self.low is None else f'{self.low:g} to {self.high:g}'
 
 
-def _p(default: Value, text: str, changes: str = NOW, **limits: Any) -> Any:
+def parameter(default: Value, text: str, changes: str = NOW, **limits: Any) -> Any:
+    """Return a dataclass field that is a ROS parameter; `limits` are those of Spec."""
     return field(default=default, metadata={'spec': Spec(default, text, changes, **limits)})
 
+
+_p = parameter      # short, for the table below
 
 @dataclass(frozen=True, slots=True)
 class Parameters:

@@ -30,7 +30,8 @@ from rgbt_tracker_ros.nodes.camera_messages import (
     read_camera_info,
 )
 from rgbt_tracker_ros.nodes.node_parameters import descriptor
-from rgbt_tracker_ros.nodes.parameters import START, Spec, _p, check
+from rgbt_tracker_ros.nodes.parameters import START, Spec, check
+from rgbt_tracker_ros.nodes.parameters import parameter as _p
 from rgbt_tracker_ros.nodes.playback import FAULTS, Fault, Outbox, Parcel
 
 FRAME_RATE = 30.0  # Hz, of sources that don't tell theirs

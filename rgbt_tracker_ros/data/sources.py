@@ -80,7 +80,7 @@ class FolderSource(FrameSource):
         super().__init__(path, None)
         self.files = sorted((p for p in path.iterdir()
                              if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')),
-                            key=_natural)
+                            key=natural_order)
         if not self.files:
             raise SourceError(f'{path}: no images; looked for {", ".join(IMAGE_SUFFIXES)}')
 
@@ -101,7 +101,7 @@ class FolderSource(FrameSource):
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
         if image is None:
             raise SourceError(f"{file}: frame {index} can't be decoded as an image")
-        return _to_rgb(image)
+        return as_frame(image)
 
 
 class VideoSource(FrameSource):
@@ -135,7 +135,7 @@ class VideoSource(FrameSource):
                 ok, image = capture.retrieve()
                 if not ok:
                     raise SourceError(f"{self.path}: frame {index} can't be decoded")
-                yield _to_rgb(image)
+                yield as_frame(image)
         finally:
             capture.release()
 
@@ -237,7 +237,7 @@ class PairSource:
                     self._compare_lengths(index, [f is None for f in frames])
                     return
                 rgb = _as_rgb(frames[0], self.rgb, index) if self.rgb is not None else None
-                thermal = _as_thermal(frames[-1]) if self.thermal is not None else None
+                thermal = as_thermal(frames[-1]) if self.thermal is not None else None
                 yield Pair(rgb, thermal, stamp=int(index * 1e9 / self.fps))
         finally:
             for reader in readers:
@@ -273,13 +273,13 @@ def prefetch(items: Iterable[_T], depth: int = 4) -> Generator[_T, None, None]:
             iterator.close()
 
 
-def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     """Order names by their numbers, then by their text."""
     parts = re.split(r'(\d+)', path.stem)
     return [(int(p), '') if i % 2 else (-1, p) for i, p in enumerate(parts)], path.name
 
 
-def _to_rgb(image: NDArray[Any]) -> NDArray[Any]:
+def as_frame(image: NDArray[Any]) -> NDArray[Any]:
     """Turn what OpenCV decoded (BGR, BGRA or one channel, any depth) into a frame."""
     if image.ndim == 3:
         if image.dtype == np.uint16:
@@ -299,7 +299,8 @@ def _as_rgb(frame: NDArray[Any] | None, source: FrameSource, index: int) -> NDAr
     return frame if frame.ndim == 3 else np.dstack([frame] * 3)
 
 
-def _as_thermal(frame: NDArray[Any] | None) -> NDArray[Any]:
+def as_thermal(frame: NDArray[Any] | None) -> NDArray[Any]:
+    """Return a frame with one channel if its three are alike; false colours stay."""
     assert frame is not None
     if frame.ndim == 3:
         some = frame[::8, ::8].astype(np.int16)

@@ -138,7 +138,9 @@ class Outputs:
         if pair is not None:
             image = pair.thermal if thermal else pair.rgb
         if image is None:
-            image = to_thermal(match.thermal) if thermal else to_rgb(match.rgb)
+            message = match.thermal if thermal else match.rgb
+            assert message is not None      # a match has one image at least
+            image = to_thermal(message) if thermal else to_rgb(message)
         size = self._sizes.get(answer.reference)
         if pair is not None and size and thermal != (answer.reference == THERMAL):
             return image_in(answer.reference, image, self.homography, size)

@@ -42,6 +42,21 @@ def test_precision_counts_the_threshold_itself() -> None:
     assert metrics.precision(predicted, truth, threshold=50) == 0.75
 
 
+def test_normalised_precision_measures_in_sizes_of_the_target() -> None:
+    # 8 px are a fifth of the width, 5 px a quarter of the height
+    predicted = [(18, 20, 40, 20), (10, 25, 40, 20), (18.1, 20, 40, 20), (NAN,) * 4]
+    assert metrics.normalised_precision(predicted, [TRUTH] * 4) == 0.25
+    assert metrics.normalised_precision(predicted, [TRUTH] * 4, threshold=0.25) == 0.75
+
+
+@pytest.mark.parametrize(('predicted', 'overlap'), [
+    ((10, 20, -5, 20), 0.0), ((10, 20, 0, 0), 0.0), ((15, 25, -40, -20), 0.0),
+    ((10, 20, NAN, 20), NAN), ((10, 20, math.inf, 20), 0.0)])
+def test_bare_overlaps_of_odd_boxes(predicted: tuple[float, ...], overlap: float) -> None:
+    got = metrics.overlaps(np.array([predicted], float), np.array([TRUTH]))
+    np.testing.assert_array_equal(got, [overlap])
+
+
 def test_success_leaves_the_threshold_itself_out() -> None:
     # 0.5 is above 0, 0.05 .. 0.45: 10 of the 21 thresholds
     curve = metrics.success_curve([(10, 20, 20, 20)], [TRUTH])

@@ -1,0 +1,120 @@
+"""One tracker's answers over a data set, scored: what tables, JSON and the report are made of."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rgbt_tracker_ros.data.layouts import Dataset, LayoutError
+from rgbt_tracker_ros.evaluation.cache import Answers
+from rgbt_tracker_ros.evaluation.conventions import CONVENTIONS, ResultError
+from rgbt_tracker_ros.evaluation.results_io import file_name, find_results, read_result
+from rgbt_tracker_ros.evaluation.runner import Failure, Outcome
+from rgbt_tracker_ros.evaluation.score_json import to_json
+from rgbt_tracker_ros.evaluation.score_types import Run, SequenceResult, SequenceScores
+from rgbt_tracker_ros.evaluation.scoring import Timing, result_of, score_answers, score_result
+from rgbt_tracker_ros.evaluation.trackers import versions
+
+_OWN = {'lsotb': 'otb', 'ptb': 'otb'}
+
+
+@dataclass
+class Evaluated:
+    """A tracker's results and scores of the sequences that it finished, in the same order.
+
+    `answers`: of those that were tracked here, by name. `provenance`: JSON values that say where
+    the figures come from.
+    """
+
+    tracker: str
+    convention: str
+    results: list[SequenceResult] = field(default_factory=list)
+    scores: list[SequenceScores] = field(default_factory=list)
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run(self) -> Run:
+        """The scores alone."""
+        return Run(self.tracker, self.convention, tuple(self.scores))
+
+    def results_in_full(self, dataset: Dataset) -> Iterator[SequenceResult]:
+        """Yield a row for every frame of each sequence that was tracked here."""
+        for name, answers in self.answers.items():
+            yield result_of(dataset[name], answers)
+
+    def facts(self) -> dict[str, str]:
+        """Return the provenance as short texts, for the report."""
+        tracker = self.provenance.get('tracker', {})
+        facts = {key: str(tracker[key]) for key in ('sha256', 'device', 'threads')
+                 if key in tracker}
+        facts |= {key: str(value) for key, value in self.provenance.items()
+                  if key not in ('tracker', 'versions')}
+        return facts | {'versions': ', '.join(
+            f'{k} {v}' for k, v in self.provenance.get('versions', {}).items())}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` writes: see score_json, with times, failures and provenance.
+
+        The figures of time (`fps`, `ms_median`, `ms_p95`) are all that differs where the same
+        is done again.
+        """
+        data = to_json(self.run)
+        for name, answers in self.answers.items():
+            timing = Timing.of(answers.seconds)
+            if timing is not None and name in data['sequences']:
+                data['sequences'][name] |= asdict(timing)
+        return {**data, 'failed': {f.sequence: f.error for f in self.failures},
+                'provenance': self.provenance}
+
+
+def default_convention(layout: str) -> str:
+    """Return the convention that a layout is scored by where none is asked for."""
+    name = _OWN.get(layout, layout)
+    return name if name in CONVENTIONS else 'plain'
+
+
+def score_outcome(outcome: Outcome, dataset: Dataset, convention: str) -> Evaluated:
+    """Score what a tracker answered.
+
+    :raises ResultError: if the data set's truth is not what the convention allows.
+    """
+    done = Evaluated(outcome.spec.name, convention, answers=outcome.answers,
+                     failures=outcome.failures,
+                     provenance={'tracker': outcome.identity, 'versions': versions()})
+    for name, answers in outcome.answers.items():
+        result, scores = score_answers(dataset[name], answers, convention)
+        done.results.append(result)
+        done.scores.append(scores)
+    return done
+
+
+def score_files(text: str, dataset: Dataset, names: Sequence[str], convention: str) -> Evaluated:
+    """Score a folder of result files, one for each sequence: see results_io.
+
+    :param text: the folder, or `LABEL=folder`; otherwise the files or the folder name it.
+    :raises ResultError: if there is no such folder, or not a file for each sequence in it.
+    """
+    label, _, path = text.rpartition('=')
+    files = find_results(Path(path).expanduser(), names)
+    done = Evaluated(label or _tracker_of(files), convention,
+                     provenance={'results': path, 'versions': versions()})
+    for name in names:
+        try:
+            given = read_result(files[name], name, convention)
+            result, scores = score_result(dataset[name], given, convention)
+        except (ResultError, LayoutError) as error:
+            done.failures.append(Failure(done.tracker, name, str(error)))
+            continue
+        done.results.append(result)
+        done.scores.append(scores)
+    return done
+
+
+def _tracker_of(files: Mapping[str, Path]) -> str:
+    """Return who made result files: what stands before the sequence's name, or the folder."""
+    name, file = next(iter(files.items()))
+    prefix = file.stem.removesuffix(file_name(name)).rstrip('_-')
+    return prefix or file.resolve().parent.name.removesuffix('_tracking_result') or 'results'

@@ -1,0 +1,112 @@
+"""From answers, or rows of a file, to scores: whoever recorded them, and however."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rgbt_tracker_ros.data.sequence import Sequence
+from rgbt_tracker_ros.evaluation.cache import Answers
+from rgbt_tracker_ros.evaluation.conventions import Convention, ResultError
+from rgbt_tracker_ros.evaluation.conventions import convention as named
+from rgbt_tracker_ros.evaluation.score_types import SequenceResult, SequenceScores
+from rgbt_tracker_ros.evaluation.scores import score_sequence
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The tracker's own time, without the first frame: frames per second and ms per frame."""
+
+    fps: float
+    ms_median: float
+    ms_p95: float
+
+    @classmethod
+    def of(cls, seconds: ArrayLike) -> Timing | None:
+        """Take the seconds of `init` and every `update`; None where there was no update.
+
+        `fps` is the number of updates over the sum of their seconds.
+        """
+        spent = np.asarray(seconds, np.float64)[1:]
+        spent = spent[np.isfinite(spent)]
+        if not spent.sum() > 0:
+            return None
+        median, p95 = np.percentile(spent, (50, 95)) * 1e3
+        return cls(len(spent) / float(spent.sum()), float(median), float(p95))
+
+
+def result_of(sequence: Sequence, answers: Answers) -> SequenceResult:
+    """Return answers as a row for every frame of the sequence; NaN where there is none.
+
+    Frames before `answers.first` and after the last answer have none; answers may hold NaN rows
+    themselves, where a frame was dropped on its way.
+    """
+    frames = len(sequence)
+    count = min(len(answers), frames - answers.first)
+
+    def spread(values: NDArray[Any], empty: float) -> NDArray[Any]:
+        full = np.full((frames, *values.shape[1:]), empty, values.dtype)
+        full[answers.first:answers.first + count] = values[:count]
+        return full
+
+    return SequenceResult(
+        sequence.name, spread(answers.boxes, np.nan), spread(answers.confidence, 0.0),
+        spread(answers.states, 0), spread(answers.seconds, np.nan), _stamps(answers, frames))
+
+
+def score_answers(sequence: Sequence, answers: Answers, convention: str | Convention,
+                  ) -> tuple[SequenceResult, SequenceScores]:
+    """Score answers to a sequence: see `result_of`, `score_result`.
+
+    `fps` is that of all updates, of annotated frames or not.
+    """
+    result, scores = score_result(sequence, result_of(sequence, answers), convention)
+    timing = Timing.of(answers.seconds)
+    return result, replace(scores, fps=timing.fps if timing else None)
+
+
+def score_result(sequence: Sequence, result: SequenceResult, convention: str | Convention,
+                 ) -> tuple[SequenceResult, SequenceScores]:
+    """Score a result of one row per frame, or one row per annotated frame.
+
+    :returns: the rows of the annotated frames, and their scores.
+    :raises ResultError: if the rows or the truth are not what the convention allows.
+    """
+    rules = named(convention)
+    if not len(sequence.annotated):
+        raise ResultError(sequence.name, 'the sequence has no annotation; nothing can be scored')
+    at_rows = _at_rows(result, sequence.annotated)
+    # such a convention takes its rows itself, and has its own idea of what is too short
+    given = result if rules.stride > 1 else at_rows
+    scores = score_sequence(given, sequence.raw_truth, rules, sequence.raw_truth_thermal,
+                            sequence.attributes)
+    return at_rows, scores
+
+
+def _at_rows(result: SequenceResult, annotated: NDArray[np.int64]) -> SequenceResult:
+    """Return the rows of the annotated frames; all of them where every frame is annotated."""
+    rows = len(result.boxes)
+    if (rows in (0, len(annotated)) or rows <= annotated[-1]
+            or len(annotated) == annotated[-1] + 1):
+        return result
+
+    def taken(values: NDArray[Any] | None) -> NDArray[Any] | None:
+        return None if values is None else values[annotated]
+
+    return SequenceResult(
+        result.name, result.boxes[annotated], taken(result.confidences), taken(result.states),
+        taken(result.seconds), taken(result.stamps), result.source)
+
+
+def _stamps(answers: Answers, frames: int) -> NDArray[np.float64]:
+    """Seconds of every frame; those without an answer lie on the line through the others."""
+    known = np.arange(answers.first, min(answers.first + len(answers), frames))
+    seconds = (answers.stamps[:len(known)] - answers.stamps[0]) * 1e-9
+    step = (seconds[-1] - seconds[0]) / max(len(known) - 1, 1)
+    full = (np.arange(frames) - answers.first) * step
+    full[known] = seconds
+    after = np.arange(known[-1] + 1, frames)
+    full[after] = seconds[-1] + (after - known[-1]) * step
+    return np.asarray(full, np.float64)

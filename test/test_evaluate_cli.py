@@ -1,0 +1,214 @@
+"""`rgbt evaluate` as a user has it: figures, resuming, results of others, errors."""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+from evaluate_kit import write_scenes
+import pytest
+
+from rgbt_tracker_ros import cli
+from rgbt_tracker_ros.data.layouts import open_layout
+
+HERE = Path(__file__).parent
+TIMES = {'fps', 'ms_median', 'ms_p95', 'provenance'}
+
+
+def evaluate(*args) -> int:
+    return cli.main(['evaluate', *map(str, args)])
+
+
+def without_times(data):
+    """Return JSON without what may differ where the same is done again."""
+    if isinstance(data, dict):
+        return {k: without_times(v) for k, v in data.items() if k not in TIMES}
+    return [without_times(v) for v in data] if isinstance(data, list) else data
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp('data'))
+
+
+def test_the_same_command_gives_the_same_figures(root, tmp_path):
+    files = [tmp_path / f'{i}.json' for i in range(3)]
+    for file, more in zip(files, ([], ['--fresh'], ['--fresh', '--processes', '2']), strict=True):
+        assert evaluate('--layout', 'folder', '--root', root, '--device', 'cpu', '--tracker',
+                        'student,kcf-thermal', '--limit', 2, '--json', file,
+                        '--out', tmp_path / 'kept', *more) == 0
+    runs = [json.loads(f.read_text()) for f in files]
+    assert [r['tracker'] for r in runs[0]] == ['student', 'kcf-thermal']
+    assert without_times(runs[0]) == without_times(runs[1]) == without_times(runs[2])
+    student = runs[0][0]
+    assert student['convention'] == 'plain' and list(student['sequences']) == ['a', 'b']
+    a = student['sequences']['a']
+    assert a['PR'] > 0.5 and a['fps'] > 0 and a['ms_p95'] >= a['ms_median'] > 0
+    assert student['mean']['SR'] == pytest.approx(
+        (a['SR'] + student['sequences']['b']['SR']) / 2)
+    known = student['provenance']
+    assert len(known['tracker']['sha256']) == 64 and known['processes'] == 1
+    assert known['command'].startswith('rgbt evaluate --layout folder')
+    # one tracker: one object
+    assert evaluate('--layout', 'folder', '--root', root, '--device', 'cpu', '--limit', 2,
+                    '--json', tmp_path / '4.json', '--out', tmp_path / 'kept') == 0
+    again = json.loads((tmp_path / '4.json').read_text())
+    assert without_times(again) == without_times(student)
+
+
+def test_the_table_has_every_sequence_and_the_mean(root, tmp_path, capsys):
+    assert evaluate('--layout', 'folder', '--root', root, '--tracker',
+                    'evaluate_kit:steady,mosse', '--sequences', 'c,a') == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert [r[0] for r in rows if r and len(r) == 5][:3] == ['c', 'a', 'c']
+    assert rows[0][:6] == ['steady', '(plain)', 'PR', 'NPR', 'SR', 'fps']
+    assert 'mean of 2' in out and '2 sequences, 95 % intervals' in out
+
+
+@pytest.mark.parametrize('form', ['plain', 'lasher', 'vtuav', 'otb'])
+def test_results_written_are_scored_alike_without_images(root, tmp_path, form):
+    files, bare = tmp_path / 'files', write_scenes(tmp_path / 'bare', images=False)
+    common = ['--layout', 'folder', '--json']
+    assert evaluate(*common, tmp_path / 'a.json', '--root', root, '--tracker', 'kcf',
+                    '--save-results', files, '--format', form) == 0
+    assert len([f for f in files.rglob('*a.txt') if 'kcf' in str(f.relative_to(files))]) == 1
+    assert evaluate(*common, tmp_path / 'b.json', '--root', bare, '--results', files) == 0
+    a, b = (json.loads((tmp_path / f'{n}.json').read_text()) for n in 'ab')
+    assert b['tracker'] == 'kcf'
+    for name, scores in a['sequences'].items():
+        for key in ('PR', 'NPR', 'SR', 'iou'):
+            assert b['sequences'][name][key] == pytest.approx(scores[key], abs=1e-8)
+
+
+def test_results_of_others_stand_beside_trackers(root, tmp_path, capsys):
+    files = tmp_path / 'theirs'
+    files.mkdir()
+    for name in 'abc':
+        (files / f'{name}.txt').write_text((root / name / 'groundtruth.txt').read_text())
+    assert evaluate('--layout', 'folder', '--root', root, '--tracker', 'mosse', '--results',
+                    f'oracle={files}', '--json', tmp_path / 'x.json') == 0
+    runs = json.loads((tmp_path / 'x.json').read_text())
+    assert [r['tracker'] for r in runs] == ['mosse', 'oracle']
+    assert runs[1]['mean']['SR'] > 0.95 and runs[1]['mean']['fps'] is None
+    # a short one is named, and the others are scored
+    (files / 'b.txt').write_text('1,2,3,4\n')
+    capsys.readouterr()
+    assert evaluate('--layout', 'folder', '--root', root, '--results', files,
+                    '--json', tmp_path / 'x.json') == 1
+    assert 'theirs failed on b:' in capsys.readouterr().err
+    data = json.loads((tmp_path / 'x.json').read_text())
+    assert list(data['sequences']) == ['a', 'c'] and list(data['failed']) == ['b']
+
+
+def test_a_failure_is_named_and_the_rest_is_scored(root, tmp_path, capsys):
+    assert evaluate('--layout', 'folder', '--root', root, '--tracker',
+                    'evaluate_kit:raises', '--json', tmp_path / 'x.json') == 1
+    captured = capsys.readouterr()
+    assert 'raises failed on b: RuntimeError: out of cheese' in captured.err
+    assert 'in update' in captured.err and 'mean of 2' in captured.out
+    data = json.loads((tmp_path / 'x.json').read_text())
+    assert data['failed'] == {'b': 'RuntimeError: out of cheese'}
+
+
+@pytest.mark.parametrize('number, processes', [
+    (signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGKILL, 1)])
+def test_what_was_done_before_an_interruption_is_kept(root, tmp_path, number, processes):
+    calls, kept = tmp_path / 'calls', tmp_path / 'x.json.cache'
+    command = [sys.executable, '-m', 'rgbt_tracker_ros.cli', 'evaluate', '--layout', 'folder',
+               '--root', str(root), '--tracker', 'evaluate_kit:steady', '--json',
+               str(tmp_path / 'x.json'), '--processes', str(processes)]
+    env = {**os.environ, 'PYTHONPATH': str(HERE), 'CALLS': str(calls), 'OMP_NUM_THREADS': '1'}
+    child = subprocess.Popen(command, env={**env, 'SLEEP': '0.2'}, stderr=subprocess.PIPE,
+                             text=True, start_new_session=True)
+    until = time.monotonic() + 120
+    while not list(kept.rglob('*.npz')):
+        assert child.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    os.killpg(child.pid, number)
+    _, err = child.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert child.returncode == 130
+        assert 'interrupted' in err and str(kept) in err and 'Traceback' not in err
+    assert not (tmp_path / 'x.json').exists()
+    done = len(list(kept.rglob('*.npz')))
+    assert 0 < done < 3
+    calls.write_text('')
+    subprocess.run(command, env=env, check=True, timeout=120)
+    assert calls.read_text().count('\n') == 12 * (3 - done)
+    assert list(json.loads((tmp_path / 'x.json').read_text())['sequences']) == ['a', 'b', 'c']
+
+
+def test_a_report_of_several_trackers_is_one_page(root, tmp_path):
+    assert evaluate('--layout', 'folder', '--root', root, '--tracker', 'mosse,kcf',
+                    '--limit', 2, '--report', tmp_path / 'report') == 0
+    page = (tmp_path / 'report' / 'index.html').read_text()
+    assert 'mosse' in page and 'kcf' in page
+    assert list((tmp_path / 'report' / 'cache').rglob('*.npz'))
+
+
+def test_list(root, capsys):
+    assert evaluate('--list') == 0
+    out = capsys.readouterr().out
+    assert 'lasher' in out and 'csrt-thermal' in out and 'rgbt234_toolkit' in out
+    assert evaluate('--list', '--layout', 'folder', '--root', root) == 0
+    assert [row.split()[:2] for row in capsys.readouterr().out.splitlines()] == [
+        ['a', '12'], ['b', '12'], ['c', '12']]
+
+
+@pytest.mark.parametrize('args, message', [
+    ([], '--layout and --root are needed'),
+    (['--layout', 'laser', '--root', '{root}'], "no layout 'laser'; there are lasher"),
+    (['--layout', 'folder', '--root', '{root}/nowhere'], 'nowhere: no such file or folder'),
+    (['--layout', 'lasher', '--root', '{root}'], '{root}'),
+    (['--layout', 'folder', '--root', '{root}', '--tracker', 'sort'], "no tracker 'sort'"),
+    (['--layout', 'folder', '--root', '{root}', '--tracker', 'csrt,csrt'], 'two trackers'),
+    (['--layout', 'folder', '--root', '{root}', '--sequences', 'a,bb'],
+     "no sequence 'bb'; did you mean b"),
+    (['--layout', 'folder', '--root', '{root}', '--attribute', 'OCC'], "attribute 'OCC'"),
+    (['--layout', 'folder', '--root', '{root}', '--results', '{root}/none'], 'no such folder'),
+    (['--layout', 'folder', '--root', '{root}', '--device', 'tpu'], "device 'tpu' is unknown"),
+    (['--layout', 'folder', '--root', '{root}', '--config', '{root}/no.yaml'], 'no.yaml'),
+    (['--layout', 'folder', '--root', '{root}', '--json', '{root}/no/x.json'], 'make it first'),
+    (['--layout', 'folder', '--root', '{root}', '--option', 'x'], 'must be KEY=VALUE'),
+    (['--layout', 'folder', '--root', '{root}', '--option', 'x=1'], 'layout folder'),
+    (['--layout', 'folder', '--root', '{root}', '--tracker', 'x=mosse', '--results', 'x={root}/a'],
+     "two of the trackers are called 'x'"),
+    (['--convention', 'mine'], "invalid choice: 'mine'"), (['--processes', '0'], '1 or more'),
+    (['--sequences', 'a,,b'], 'list of names')])
+def test_what_is_wrong_is_said_in_one_line(root, tmp_path, capsys, args, message):
+    (root / 'a' / 'a.txt').write_text('1,2,3,4\n' * 12)
+    for name in 'bc':
+        (root / 'a' / f'{name}.txt').write_text('1,2,3,4\n' * 12)
+    try:
+        status = evaluate(*(a.format(root=root) for a in args))
+    except SystemExit as error:
+        status = error.code
+    err = capsys.readouterr().err
+    assert status == 2 and message.format(root=root) in err and err.count('\n') == 1
+
+
+def test_every_pair_of_a_bag_is_scored_as_the_same_images_are(root, tmp_path):
+    bag_kit = pytest.importorskip('bag_kit')
+    make, messages = bag_kit.Factory('mcap'), []
+    sequence = open_layout('folder', root)['a']
+    for i, pair in enumerate(sequence):
+        for topic, image, encoding in (('/rgb/image_raw', pair.rgb, 'rgb8'),
+                                       ('/thermal/image_raw', pair.thermal, 'mono8')):
+            stamp = 10**18 + i * 33 * bag_kit.MS
+            messages.append((topic, bag_kit.IMAGE, stamp, make.image(image, encoding, stamp)))
+    bag = bag_kit.write_bag(tmp_path / 'a', 'mcap', make, messages)
+    (bag / 'groundtruth.csv').write_text('frame,x,y,w,h\n' + ''.join(
+        f'{i},{",".join(map(repr, row.tolist()))}\n' for i, row in enumerate(sequence.truth)))
+    scores = []
+    for layout, where in (('folder', root), ('bag', bag), ('bag', bag)):
+        assert evaluate('--layout', layout, '--root', where, '--sequences', 'a', '--tracker',
+                        'kcf', '--json', tmp_path / 'x.json', '--fresh') == 0
+        data = json.loads((tmp_path / 'x.json').read_text())['sequences']['a']
+        assert data['frames'] == len(sequence) == 12
+        scores.append([data[key] for key in ('PR', 'NPR', 'SR', 'iou')])
+    assert scores[0] == scores[1] == scores[2]

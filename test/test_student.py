@@ -1,18 +1,12 @@
-"""The network: what is cached, what is missing, what is refused."""
-import json
-from pathlib import Path
-
+"""The shipped network: what is cached, what is missing; and where it runs."""
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
-from safetensors.torch import load_file, save_file
 import torch
 
-from rgbt_tracker_ros.models import checkpoint
-from rgbt_tracker_ros.models.checkpoint import CheckpointError
-from rgbt_tracker_ros.models.convnet import fuse_batch_norm
 from rgbt_tracker_ros.models.student import Student, StudentConfig, box_mask
 from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
+from rgbt_tracker_ros.runtime.folding import fold_batch_norms
 
 SMALL = StudentConfig(stem=8, width8=16, width16=16, blocks8=1, blocks16=1, head=16)
 
@@ -36,7 +30,7 @@ def crops(size, seed=0):
 
 def template_of(net, present=(1.0, 1.0)):
     return net.encode_template(*crops(96), torch.tensor([present]),
-                               box_mask((24, 30, 48, 36), 96, 8))
+                               torch.tensor([[24., 30., 48., 36.]]))
 
 
 @torch.inference_mode()
@@ -68,7 +62,7 @@ def test_a_missing_modality_has_no_say(student, present, missing):
 def test_folding_batch_norms_changes_nothing(student):
     template = template_of(student)
     before = student(template, *crops(192, 1), torch.ones(1, 2))
-    fuse_batch_norm(student)
+    fold_batch_norms(student)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in student.modules())
     after = student(template, *crops(192, 1), torch.ones(1, 2))
     assert torch.allclose(before.logits, after.logits, atol=1e-4)
@@ -77,7 +71,7 @@ def test_folding_batch_norms_changes_nothing(student):
 
 @given(st.floats(0, 80), st.floats(0, 80), st.floats(1, 96), st.floats(1, 96))
 def test_box_mask_has_the_area_of_the_box(x, y, w, h):
-    mask = box_mask((x, y, w, h), 96, 8)
+    mask = box_mask(torch.tensor([[x, y, w, h]]), 96, 8)
     inside = min(w, 96 - x) * min(h, 96 - y)
     assert mask.shape == (1, 1, 12, 12) and mask.max() <= 1 + 1e-5
     assert mask.sum().item() * 64 == pytest.approx(inside, rel=1e-3, abs=1e-2)
@@ -103,82 +97,6 @@ def test_size_of_the_shipped_network():
     assert macs < 1e9
 
 
-@torch.inference_mode()
-def test_saved_and_loaded_is_the_same(student, tmp_path):
-    path = tmp_path / 'a.safetensors'
-    checkpoint.save(student, path, note='n', calibration={'scale': 2.0, 'bias': 1.0})
-    loaded, info = checkpoint.load(path, checkpoint.sha256_of(path))
-    a = student(template_of(student), *crops(192, 1), torch.ones(1, 2))
-    b = loaded(template_of(loaded), *crops(192, 1), torch.ones(1, 2))
-    assert torch.equal(a.logits, b.logits) and info['note'] == 'n'
-    assert loaded.config == SMALL
-
-
-def test_the_same_weights_give_the_same_file(student, tmp_path):
-    info = {'note': 'Grüße', 'calibration': {'scale': 2.0, 'bias': 1.0}}
-    for i in range(8):
-        checkpoint.save(student, tmp_path / f'{i}.safetensors', **info)
-    assert len({checkpoint.sha256_of(p) for p in tmp_path.iterdir()}) == 1
-    loaded, kept = checkpoint.load(tmp_path / '0.safetensors')
-    assert kept == info
-    ours, theirs = student.state_dict(), loaded.state_dict()
-    assert all(torch.equal(v, theirs[k]) for k, v in ours.items())
-
-
-def spoil_shape(path):
-    state = load_file(path)
-    state['key.weight'] = state['key.weight'][:3].clone()
-    save_file(state, path, metadata={'format': checkpoint.FORMAT,
-                                     'config': json.dumps(SMALL.as_dict())})
-
-
-def spoil_name(path):
-    state = load_file(path)
-    del state['key.weight']
-    save_file(state, path, metadata={'format': checkpoint.FORMAT,
-                                     'config': json.dumps(SMALL.as_dict())})
-
-
-def spoil_value(path):
-    state = load_file(path)
-    state['key.weight'][0, 0] = float('nan')
-    save_file(state, path, metadata={'format': checkpoint.FORMAT,
-                                     'config': json.dumps(SMALL.as_dict())})
-
-
-def described(**texts):
-    """Return what writes the file again with other texts in its metadata."""
-    def spoil(path):
-        meta = {'format': checkpoint.FORMAT, 'config': json.dumps(SMALL.as_dict())}
-        save_file(load_file(path), path, metadata=meta | texts)
-    return spoil
-
-
-@pytest.mark.parametrize('spoil, sha256, text', [
-    (lambda p: p.unlink(), '', 'does not exist'),
-    (lambda p: p.write_bytes(b'no tensors'), '', 'not a readable safetensors'),
-    (lambda p: p.write_bytes(p.read_bytes()[:-100]), '', 'not a readable safetensors'),
-    (lambda p: None, '0' * 64, 'expected 0000'),
-    (lambda p: None, '12', 'expected 12'),
-    (lambda p: save_file({'a': torch.zeros(1)}, p), '', 'has format None'),
-    (lambda p: save_file({}, p, metadata={'format': checkpoint.FORMAT, 'config': '{"stem": -1}'}),
-     '', 'broken description'),
-    (spoil_shape, '', r'key.weight has shape \(3, '),
-    (spoil_name, '', 'key.weight has shape missing'),
-    (spoil_value, '', 'key.weight has values that are not finite'),
-    *[(described(config=c), '', 'broken description') for c in ('[1]', '{"stride": 0}', '{')],
-    *[(described(info=i), '', 'broken description') for i in (
-        '{"calibration": {"scale": 1}}', '{"calibration": {"scale": NaN, "bias": 0}}',
-        '{"calibration": [1, 2]}', '7')],
-])
-def test_bad_files_are_refused_with_the_reason(student, tmp_path, spoil, sha256, text):
-    path = tmp_path / 'a.safetensors'
-    checkpoint.save(student, path)
-    spoil(path)
-    with pytest.raises(CheckpointError, match=text):
-        checkpoint.load(path, sha256)
-
-
 @pytest.mark.parametrize('name, text', [
     ('gpu', "device 'gpu' is unknown"), ('cuda:x', 'unknown'), ('cuda:99', 'asked for'),
     ('', 'unknown')])
@@ -190,18 +108,3 @@ def test_devices_that_are_not_there_are_refused(name, text):
 def test_auto_is_a_device():
     assert resolve_device('auto').type in ('cpu', 'cuda')
     assert resolve_device('cpu').type == 'cpu'
-
-
-def test_a_full_disk_leaves_the_file_before(student, tmp_path, monkeypatch):
-    path = tmp_path / 'a.safetensors'
-    checkpoint.save(student, path)
-    before = path.read_bytes()
-
-    def full(part, data):
-        part.touch()
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(Path, 'write_bytes', full)
-    with pytest.raises(OSError, match='No space left'):
-        checkpoint.save(student, path)
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -4,6 +4,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rgbt_tracker_ros.models.norm import BatchNorm2d
+
 
 class ConvBN(nn.Sequential):
     """3x3 or 1x1 convolution, batch norm and, unless `act` is False, ReLU."""
@@ -11,7 +13,7 @@ class ConvBN(nn.Sequential):
     def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1,
                  act: bool = True) -> None:
         layers: list[nn.Module] = [
-            nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout)]
+            nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), BatchNorm2d(cout)]
         if act:
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
@@ -32,16 +34,6 @@ class BasicBlock(nn.Module):
 def stage(cin: int, cout: int, blocks: int) -> nn.Sequential:
     """Halve the resolution, then refine: (B, cin, H, W) -> (B, cout, H/2, W/2)."""
     return nn.Sequential(ConvBN(cin, cout, stride=2), *(BasicBlock(cout) for _ in range(blocks)))
-
-
-def fuse_batch_norm(module: nn.Module) -> None:
-    """Fold every ConvBN's batch norm into its convolution, in place; for inference only."""
-    for child in module.modules():
-        if isinstance(child, ConvBN):
-            conv, norm = child[0], child[1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                child[0] = nn.utils.fuse_conv_bn_eval(conv.eval(), norm.eval())
-                child[1] = nn.Identity()
 
 
 def channels_last(module: nn.Module) -> None:

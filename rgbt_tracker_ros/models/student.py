@@ -1,8 +1,8 @@
 """The student: one stream for both modalities, template features cached."""
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,15 @@ import torch.nn.functional as F
 from rgbt_tracker_ros.models.convnet import ConvBN, stage
 from rgbt_tracker_ros.models.fusion import GatedFusion
 from rgbt_tracker_ros.models.heads import CenterHead
+from rgbt_tracker_ros.models.network import Batch, Network, NetworkConfig, Output, Taps, to_unit
 
 
 @dataclass(frozen=True)
-class StudentConfig:
+class StudentConfig(NetworkConfig):
     """Sizes of a Student; kept beside its weights."""
 
     template_size: int = 96
     search_size: int = 192
-    template_factor: float = 2.0
-    search_factor: float = 4.0
     stem: int = 32
     width8: int = 80
     width16: int = 144
@@ -29,9 +28,10 @@ class StudentConfig:
     head: int = 64
     stride: int = 8
 
-    def as_dict(self) -> dict[str, float]:
-        """Return the sizes by name."""
-        return asdict(self)
+    @property
+    def cell_offset(self) -> float:
+        """Edges are learned from the middles of the cells (FCOS)."""
+        return 0.5
 
 
 class Template(NamedTuple):
@@ -45,27 +45,22 @@ class Template(NamedTuple):
     weights: Tensor
 
 
-class Output(NamedTuple):
-    """Answer for a search crop: `logits` (B, 1, S, S), corner `boxes` (B, 4, S, S) in crop px,
-    `weights` (B, 2, S', S') of the modalities.
-    """
-
-    logits: Tensor
-    boxes: Tensor
-    weights: Tensor
-
-
-class Student(nn.Module):
+class Student(Network):
     """RGB and thermal stems, gated fusion at stride 4, one backbone, matching, centre head.
 
     Matching is by two means: the cosine of every search cell with every template cell
     (pixel-wise correlation, Yan et al., 2021, Alpha-Refine), and reading the template's features
     and its box mask through attention (space-time memory, Oh et al., 2019).
 
-    Inputs are uint8: RGB (B, 3, n, n), thermal (B, 1, n, n); a missing modality is all zero and
-    has 0 in `present` (B, 2), float. The template's cells do not look at the search crop, so
-    `encode_template` runs once for a target.
+    The template's cells do not look at the search crop, so `encode_template` runs once for a
+    target.
+
+    Taps: `score` (B, 1, S, S) logits, `boxes` (B, 4, S, S) corners in crop px, `weights`
+    (B, 2, S', S') of the modalities.
     """
+
+    Config: ClassVar[type[NetworkConfig]] = StudentConfig
+    config: StudentConfig
 
     def __init__(self, config: StudentConfig | None = None) -> None:
         super().__init__()
@@ -89,8 +84,8 @@ class Student(nn.Module):
     def features(self, rgb: Tensor, thermal: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, C, n/8, n/8) features and (B, 2, n/4, n/4) modality weights."""
         dtype = self.key.weight.dtype
-        x_rgb = (rgb.to(dtype) / 255 - 0.45) / 0.25
-        x_thermal = (thermal.to(dtype) / 255 - 0.3) / 0.25
+        x_rgb = (to_unit(rgb).to(dtype) - 0.45) / 0.25
+        x_thermal = (to_unit(thermal).to(dtype) - 0.3) / 0.25
         fused, weights = self.fusion(self.rgb_stem(x_rgb), self.thermal_stem(x_thermal), present)
         x8 = self.stage8(fused)
         x16 = self.lateral(self.stage16(x8))
@@ -98,13 +93,21 @@ class Student(nn.Module):
         return self.neck(torch.relu(x8 + up)), weights
 
     def encode_template(self, rgb: Tensor, thermal: Tensor, present: Tensor,
-                        mask: Tensor) -> Template:
-        """Encode a template crop; `mask` (B, 1, n/8, n/8) is the share of each cell in the box."""
+                        box: Tensor) -> Template:
+        """Encode a template crop; `box` (B, 4) x, y, w, h in crop px."""
         x, weights = self.features(rgb, thermal, present)
-        mask = mask.to(x.dtype)
+        mask = box_mask(box, self.config.template_size, self.config.stride).to(x.dtype)
         return Template(F.normalize(self.key(x).flatten(2), dim=1),
                         self.value(torch.cat((x, mask), 1)).flatten(2), mask.flatten(2),
                         (weights * mask_resize(mask, weights)).sum((2, 3)))
+
+    def taps(self, batch: Batch, *, seed: int = 0) -> Taps:
+        """Run the training pass; nothing is drawn in it, whatever the seed."""
+        template = self.encode_template(batch['template_rgb'], batch['template_thermal'],
+                                        batch['template_present'], batch['template_box'])
+        out = self(template, batch['search_rgb'], batch['search_thermal'],
+                   batch['search_present'])
+        return {'score': out.logits, 'boxes': out.boxes, 'weights': out.weights}
 
     def forward(self, template: Template, rgb: Tensor, thermal: Tensor,
                 present: Tensor) -> Output:
@@ -130,13 +133,10 @@ def mask_resize(mask: Tensor, like: Tensor) -> Tensor:
     return m / m.sum((2, 3), keepdim=True).clamp(min=1e-6)
 
 
-def box_mask(box: tuple[float, float, float, float], size: int, stride: int) -> Tensor:
-    """Share of every cell that a box (x, y, w, h, in crop px) covers: (1, 1, n, n) in [0, 1]."""
-    edges = torch.arange(size // stride + 1, dtype=torch.float32) * stride
-
-    def cover(start: float, length: float) -> Tensor:
-        low, high = edges[:-1].clamp(min=start), edges[1:].clamp(max=start + length)
-        return (high - low).clamp(min=0) / stride
-
-    x, y, w, h = box
-    return (cover(y, h)[:, None] * cover(x, w)[None, :])[None, None]
+def box_mask(box: Tensor, size: int, stride: int) -> Tensor:
+    """Share of every cell that boxes (B, 4) x, y, w, h in crop px cover: (B, 1, n, n), [0, 1]."""
+    edges = torch.arange(size // stride + 1, dtype=torch.float32, device=box.device) * stride
+    low = torch.maximum(edges[:-1], box[:, :2, None].float())
+    high = torch.minimum(edges[1:], (box[:, :2] + box[:, 2:])[:, :, None].float())
+    cover = (high - low).clamp(min=0) / stride  # (B, 2, n): along x, along y
+    return (cover[:, 1, :, None] * cover[:, 0, None, :])[:, None]

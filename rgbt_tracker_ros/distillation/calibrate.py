@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from rgbt_tracker_ros.data.samples import Samples
-from rgbt_tracker_ros.distillation.training import encode
-from rgbt_tracker_ros.models.student import Student
+from rgbt_tracker_ros.data.pair_sources import PairSource
+from rgbt_tracker_ros.models.network import Network
 
 
 class Outcome(NamedTuple):
@@ -25,15 +23,17 @@ class Outcome(NamedTuple):
 
 
 @torch.inference_mode()
-def outcomes(student: Student, samples: Samples, count: int, batch: int = 32,
-             device: str = 'cpu') -> Outcome:
-    """Run the student over `count` samples."""
-    student.eval()
+def outcomes(network: Network, source: PairSource, count: int, batch: int = 32,
+             device: str | torch.device = 'cpu', workers: int = 0) -> Outcome:
+    """Run a network's tracking pass over the first `count` samples of a source."""
+    network.eval()
     logits, overlaps = [], []
-    loader = DataLoader(torch.utils.data.Subset(samples, range(count)), batch)
-    for drawn in tqdm(loader, desc='calibrating', unit='batch'):
-        data = {k: v.to(device) for k, v in drawn.items()}
-        out = student(encode(student, data), data['search_rgb'], data['search_thermal'],
+    numbers = [range(i, min(i + batch, count)) for i in range(0, count, batch)]
+    for data in tqdm(source.iterate(numbers, device, workers), 'calibrating', len(numbers),
+                     unit='batch'):
+        template = network.encode_template(data['template_rgb'], data['template_thermal'],
+                                           data['template_present'], data['template_box'])
+        out = network(template, data['search_rgb'], data['search_thermal'],
                       data['search_present'])
         peak = out.logits.flatten(1).max(1)
         boxes = out.boxes.flatten(2).gather(
@@ -48,8 +48,8 @@ def _iou(corners: Tensor, boxes: Tensor) -> Tensor:
     low = torch.maximum(corners[:, :2], boxes[:, :2])
     high = torch.minimum(corners[:, 2:], boxes[:, :2] + boxes[:, 2:])
     inter = (high - low).clamp(min=0).prod(1)
-    area = (corners[:, 2:] - corners[:, :2]).prod(1) + boxes[:, 2:].prod(1)
-    return inter / (area - inter)
+    area = (corners[:, 2:] - corners[:, :2]).clamp(min=0).prod(1) + boxes[:, 2:].prod(1)
+    return inter / (area - inter).clamp(min=1e-9)
 
 
 def platt(logit: NDArray[np.float64], hit: NDArray[np.bool_]) -> dict[str, float]:

@@ -1,9 +1,9 @@
-"""Run a student as it is, in PyTorch, one crop at a time."""
+"""Run a network as it is, in PyTorch, one crop at a time."""
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,22 @@ import torch
 from torch import Tensor
 
 from rgbt_tracker_ros.models import checkpoint
-from rgbt_tracker_ros.models.convnet import channels_last, fuse_batch_norm
-from rgbt_tracker_ros.models.student import StudentConfig, Template, box_mask
+from rgbt_tracker_ros.models.convnet import channels_last
+from rgbt_tracker_ros.models.network import NetworkConfig
 from rgbt_tracker_ros.runtime.device import resolve_device
+from rgbt_tracker_ros.runtime.folding import fold_batch_norms
 from rgbt_tracker_ros.types import Box
 
 Crop = NDArray[np.uint8]
+
+
+class Template(NamedTuple):
+    """A target as the network keeps it: `kept`, a NamedTuple of tensors that only the network
+    understands, and the `weights` (1, 2) of RGB and thermal in it.
+    """
+
+    kept: Any
+    weights: Tensor
 
 
 class Response(NamedTuple):
@@ -38,7 +48,7 @@ class Response(NamedTuple):
 
 
 class EagerStudent:
-    """A trained student on a device, with batch norms folded away."""
+    """A trained network of any architecture on a device, with batch norms folded away."""
 
     def __init__(self, path: Path | None = None, device: str = 'auto', *, sha256: str = '',
                  threads: int = 0) -> None:
@@ -48,18 +58,19 @@ class EagerStudent:
         """
         self._device = resolve_device(device)
         path = path or checkpoint.SHIPPED
-        student, self.info = checkpoint.load(path, sha256)
+        network, self.info = checkpoint.load(path, sha256)
         if threads:
             torch.set_num_threads(threads)
-        fuse_batch_norm(student)
-        channels_last(student)
-        self._student = student.to(self._device)
+        network = network.tracking_network()
+        fold_batch_norms(network)
+        channels_last(network)
+        self._network = network.to(self._device)
         self.name = f'{path.name} {checkpoint.sha256_of(path)[:12]}'
 
     @property
-    def config(self) -> StudentConfig:
+    def config(self) -> NetworkConfig:
         """Sizes of the network and of its crops."""
-        return self._student.config
+        return self._network.config
 
     @property
     def device(self) -> str:
@@ -80,13 +91,21 @@ class EagerStudent:
         """Encode a template crop: RGB (n, n, 3) and thermal (n, n), uint8, one of them maybe
         None; `box` in crop px. Keep the result for as long as the target is followed.
         """
-        c = self.config
-        mask = box_mask(box.as_tuple(), c.template_size, c.stride).to(self._device)
-        return self._student.encode_template(*self._inputs(rgb, thermal, c.template_size), mask)
+        # in double: the far edges are sums, which are rounded once and not twice
+        where = torch.tensor([box.as_tuple()], dtype=torch.float64, device=self._device)
+        inputs = self._inputs(rgb, thermal, self.config.template_size)
+        kept = self._network.encode_template(*inputs, where)
+        weights = getattr(kept, 'weights', None)
+        if weights is None:  # what does not weigh the modalities takes them alike
+            seen = [float(m in self.config.modalities) for m in ('rgb', 'thermal')]
+            shares = inputs[2] * inputs[2].new_tensor(seen)
+            weights = shares / shares.sum(1, keepdim=True).clamp(min=1)
+        return Template(kept, weights)
 
     @torch.inference_mode()
     def search(self, template: Template, rgb: Crop | None, thermal: Crop | None) -> Response:
         """Look for the template in a search crop: RGB (n, n, 3) and thermal (n, n), uint8."""
-        out = self._student(template, *self._inputs(rgb, thermal, self.config.search_size))
-        return Response(out.logits[0, 0].cpu().numpy(), out.boxes[0].cpu().numpy(),
-                        out.weights[0, 1].cpu().numpy())
+        out = self._network(template.kept, *self._inputs(rgb, thermal, self.config.search_size))
+        return Response(out.logits[0, 0].float().cpu().numpy(),
+                        out.boxes[0].float().cpu().numpy(),
+                        out.weights[0, 1].float().cpu().numpy())

@@ -45,14 +45,15 @@ class Peak(NamedTuple):
 
 
 def motion_prior(size: int, stride: int, center: tuple[float, float],
-                 spread: tuple[float, float]) -> Map:
+                 spread: tuple[float, float], offset: float = 0.5) -> Map:
     """Gaussian around where the target should be, 1 at its centre.
 
     :param size: cells a side. :param stride: crop px per cell.
     :param center: (x, y) in crop px. :param spread: standard deviation (x, y) in crop px.
+    :param offset: place of a score in its cell, in cells (`NetworkConfig.cell_offset`).
     :returns: (size, size) float32.
     """
-    at = (np.arange(size, dtype=np.float32) + 0.5) * stride
+    at = (np.arange(size, dtype=np.float32) + offset) * stride
     gx = np.exp(-0.5 * ((at - center[0]) / spread[0]) ** 2)
     gy = np.exp(-0.5 * ((at - center[1]) / spread[1]) ** 2)
     return np.outer(gy, gx).astype(np.float32)

@@ -16,11 +16,10 @@ from rgbt_tracker_ros.tracking.motion import Motion
 from rgbt_tracker_ros.tracking.reliability import Reliability
 from rgbt_tracker_ros.tracking.search import Scan
 from rgbt_tracker_ros.tracking.views import Levels, Views
-from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, State
+from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
 if TYPE_CHECKING:  # torch is imported by Tracker.load alone
-    from rgbt_tracker_ros.models.student import Template
-    from rgbt_tracker_ros.runtime.eager import EagerStudent
+    from rgbt_tracker_ros.runtime.eager import EagerStudent, Template
 
 MIN_SIZE = 4.0  # px: a target is never thought smaller
 
@@ -56,16 +55,16 @@ class Tracker:
         self._student = student
         self._calibration = Calibration.from_info(student.info)
         self.config = config or TrackerConfig()
-        self._views = Views(self.config)
+        self._views = Views(self.config, student.config.modalities)
         self.reset()
 
     @classmethod
     def load(cls, model: str | Path = '', device: str = 'auto',
              config: TrackerConfig | None = None, *, sha256: str = '',
              threads: int = 0) -> Tracker:
-        """Load a student and make a tracker of it.
+        """Load a network and make a tracker of it.
 
-        :param model: a .safetensors file; '' is the shipped student.
+        :param model: a .safetensors file (see `rgbt export`); '' is the shipped student.
         :param device: 'auto', 'cpu' or 'cuda:N'.
         :param sha256: what the file's sha256 must begin with; '' for any.
         :param threads: CPU threads of torch; 0 leaves its own choice.
@@ -127,12 +126,17 @@ class Tracker:
         :param box: in pixels of the reference image; what lies outside is cut off.
         :returns: the box as it was taken, confidence 1.
         :raises BoxError: box not finite, without area, or less than 4 px a side of it inside.
+        :raises PairError: the network looks at one modality alone, and the pair lacks it.
         """
         begin = time.perf_counter()
         box = box.checked(*pair.size, min_size=MIN_SIZE)
         self._views.configure(self.config)
         views = self._views.started(pair)
         c = self._student.config
+        if not views.names:
+            alone, = c.modalities
+            raise PairError(f'{self.model_name} looks at {alone} images alone, and this pair has '
+                            f'none, or one that is frozen; give a pair with {alone}')
         crop = Crop.around(box, c.template_factor, c.template_size)
         cropping = time.perf_counter()
         rgb, thermal = views.cut(crop)
@@ -256,8 +260,9 @@ class Tracker:
             influence = self.config.window_influence
         names = self._views.names
         believed = self._reliability.of(names)
-        if believed < self.config.lost_threshold:  # whatever the answer, it would not be believed
-            return _Found(box, 0.0, float(names == ('thermal',)))
+        # nothing to look at, or whatever the answer, it would not be believed
+        if not names or believed < self.config.lost_threshold:
+            return _Found(box, 0.0, float((names or sizes.modalities) == ('thermal',)))
         start = time.perf_counter()
         crop = Crop.around(box, sizes.search_factor, sizes.search_size, center)
         rgb, thermal = self._views.cut(crop)
@@ -291,9 +296,12 @@ class Tracker:
         sizes = self._student.config
         middle = sizes.search_size / 2
         prior = motion_prior(response.logits.shape[0], sizes.stride, (middle, middle),
-                             (spread, spread))
+                             (spread, spread), sizes.cell_offset)
         peak = find_peak(response.logits, prior, influence)
         x1, y1, x2, y2 = (float(v) for v in response.boxes[:, peak.row, peak.column])
+        if not all(map(math.isfinite, (peak.logit, x1, y1, x2, y2))):
+            # an optimiser inside a network (DiMP's) may run away: that is no answer
+            return _Found(self._box, 0.0, self._weight_thermal)
         box = Box(x1, y1, max(x2 - x1, 1e-3), max(y2 - y1, 1e-3))
         return _Found(window.crop.from_crop(box), self._calibration(peak.logit),
                       response.share_of_thermal(box, sizes.search_size))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.geometry import Crop, Matrix, thermal_to_rgb
 from rgbt_tracker_ros.tracking.thermal import FrozenDetector, ThermalNormalizer
-from rgbt_tracker_ros.types import Pair, PairError
+from rgbt_tracker_ros.types import Image, Pair, PairError, Thermal
 
 Levels = NDArray[np.uint8]
 NAMES = ('rgb', 'thermal')
@@ -21,7 +21,11 @@ class Views:
     RGB, or thermal where there was no RGB then.
     """
 
-    def __init__(self, config: TrackerConfig) -> None:
+    def __init__(self, config: TrackerConfig, seen: tuple[str, ...] = NAMES) -> None:
+        """Show the modalities `seen` alone. The other can still be the frame of the boxes, and
+        tell a frozen picture from a scene that stands still.
+        """
+        self._seen = seen
         self._normalizer = ThermalNormalizer(config)
         self._frozen = {name: FrozenDetector(config.frozen_after) for name in NAMES}
         self._config = config
@@ -64,7 +68,7 @@ class Views:
             height, width = reference.shape[:2]
             raise PairError(f'{self._reference} image is {width}x{height}, the target was given '
                             f'in {known[0]}x{known[1]}; give the target again')
-        images: dict[str, Levels] = {}
+        images: dict[str, Image | Thermal] = {}
         still = []
         for name, image in (('rgb', pair.rgb), ('thermal', pair.thermal)):
             if image is None:
@@ -75,13 +79,15 @@ class Views:
                 self._maps.clear()
             if self._frozen[name].update(image, pair.stamp):
                 still.append(name)
-            images[name] = self._normalizer(image) if name == 'thermal' \
-                else image.astype(np.uint8, copy=False)
+            if name in self._seen:
+                image = self._normalizer(image) if name == 'thermal' else image
+            images[name] = image
         # if nothing moves anywhere it is the scene that stands still, or nothing better is there
         self.frozen = tuple(still)
         if 0 < len(still) < len(images):
             images = {n: im for n, im in images.items() if n not in still}
-        self._images = images
+        self._images = {n: im.astype(np.uint8, copy=False) for n, im in images.items()
+                        if n in self._seen}
 
     @property
     def size(self) -> tuple[int, int]:

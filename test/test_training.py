@@ -1,12 +1,18 @@
 """Training: the same samples every time, and the same weights after a stop."""
 import csv
-from dataclasses import replace
-import itertools
+import json
+from pathlib import Path
+import random
 import shutil
+import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
+import recipe_kit
+from recipe_kit import small, train
 import torch
 
 from rgbt_tracker_ros.data import training_set
@@ -15,12 +21,16 @@ from rgbt_tracker_ros.data.samples import SampleConfig, Samples
 from rgbt_tracker_ros.data.training_set import Clip, Track
 from rgbt_tracker_ros.distillation import cli
 from rgbt_tracker_ros.distillation.plots import plot_losses
-from rgbt_tracker_ros.distillation.recipe import RecipeError, load_recipe
-from rgbt_tracker_ros.distillation.training import TrainConfig, Training, rate_at
-from rgbt_tracker_ros.models.student import StudentConfig
+from rgbt_tracker_ros.distillation.recipe import with_precision
+from rgbt_tracker_ros.distillation.resume import ResumeError, difference
+from rgbt_tracker_ros.distillation.schema import RecipeError
+from rgbt_tracker_ros.distillation.stages import Setting
+from rgbt_tracker_ros.distillation.trainer import Options, Trainer
+from rgbt_tracker_ros.models import checkpoint
+from rgbt_tracker_ros.models.pretrained import PretrainedError
 from rgbt_tracker_ros.types import Box
 
-TINY = StudentConfig(stem=4, width8=8, width16=8, blocks8=1, blocks16=1, head=8)
+KIT = Path(__file__).with_name('recipe_kit.py')
 
 
 def walkers(frames=20, speed=3):
@@ -93,79 +103,194 @@ def test_samples_are_what_the_network_takes(clips, real):
     assert 0 < hidden < 20
 
 
-def run(out, clips, until=None):
-    config = TrainConfig(steps=6, batch=2, save_every=2, workers=0, bf16=False, warm_up=2)
-    training = Training(config, out, sizes=TINY)
-    training.resume()
-    training.run(Samples(clips, 10 ** 6, 0), until)
-    return training
+def tensors(folder):
+    """All weights of a run, by file and name."""
+    return {f'{path.relative_to(folder)}:{k}': v for path in sorted(folder.rglob('*.safetensors'))
+            for k, v in checkpoint.load(path)[0].state_dict().items()
+            if not k.endswith('num_batches_tracked')}
 
 
-def test_stopped_and_resumed_ends_with_the_same_weights(tmp_path, clips):
+def log(folder):
+    return list(csv.DictReader((folder / 'log.csv').open(newline='')))
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
     torch.set_num_threads(1)
-    whole = run(tmp_path / 'a', clips)
-    run(tmp_path / 'b', clips, until=3)
-    resumed = run(tmp_path / 'b', clips)
-    assert resumed.step == 6
-    for name, value in whole.average.state_dict().items():
-        assert torch.equal(value, resumed.average.state_dict()[name]), name
-    steps = [int(r['step']) for r in csv.DictReader((tmp_path / 'b' / 'log.csv').open())]
-    assert steps == [1, 2, 3, 4, 5, 6]
+    # pictures take longer than these trainings; test_losses_are_drawn draws them
+    monkeypatch.setattr('rgbt_tracker_ros.distillation.train_log.TrainLog.plot', lambda self: None)
 
 
-@pytest.mark.parametrize('checkpoint', [True, False])
-def test_a_killed_run_logs_no_step_twice(tmp_path, clips, checkpoint):
+def test_killed_at_any_step_and_resumed_ends_with_the_same_weights(tmp_path):
+    """SIGKILL, twice, at steps drawn anew in every run of this test."""
+    def start(out, lives=''):
+        return subprocess.run([sys.executable, str(KIT), 'ckd', str(tmp_path / out), '4',
+                               str(lives)], capture_output=True, text=True)
+
+    recipe_kit.main('ckd', str(tmp_path / 'whole'), '4')
+    lives = [random.randint(0, 3), random.randint(1, 4)]
+    for n in lives:
+        killed = start('killed', n)
+        assert killed.returncode == -signal.SIGKILL, (lives, killed.stderr)
+    last = start('killed')
+    assert last.returncode == 0, (lives, last.stderr)
+    a, b = tensors(tmp_path / 'whole'), tensors(tmp_path / 'killed')
+    assert a.keys() == b.keys() and a
+    wrong = [k for k in a if not torch.equal(a[k], b[k])]
+    assert not wrong, (lives, wrong)
+    for stage in (p.parent.name for p in (tmp_path / 'whole').glob('*/log.csv')):
+        one, two = (log(tmp_path / run / stage) for run in ('whole', 'killed'))
+        assert one == two and [int(r['step']) for r in one] == [1, 2, 3, 4]
+
+
+def test_stopped_in_a_later_stage_and_resumed(tmp_path):
+    recipe = small('mutual_prompt')
+    train(recipe, tmp_path / 'a')
+    for until in (2, 4, 5):
+        train(recipe, tmp_path / 'b', until=until)
+    assert not (tmp_path / 'b' / 'student' / 'stage.json').exists()
+    train(recipe, tmp_path / 'b')
+    a, b = tensors(tmp_path / 'a'), tensors(tmp_path / 'b')
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert sorted(p.name for p in (tmp_path / 'b').rglob('*') if p.is_file()) == sorted([
+        'log.csv', 'stage.json', 'teacher.safetensors', 'log.csv', 'stage.json',
+        'student.safetensors', 'run.json', 'resume.pt'])
+
+
+def test_a_finished_run_is_left_alone(tmp_path, monkeypatch):
+    recipe = small('student')
+    train(recipe, tmp_path)
+    monkeypatch.setattr(Trainer, '_train', None)
+    train(recipe, tmp_path)
+
+
+def test_frozen_teachers_end_as_they_began(tmp_path):
+    """P13: bit for bit, with the buffers of their batch norms."""
+    recipe, before, after = small('cmd_rgbt'), {}, {}
+    finish = Trainer._finish
+
+    def watch(self, name, stage, graph, average):
+        if name == 'student':
+            after.update(graph.networks['teacher'].state_dict())
+        finish(self, name, stage, graph, average)
+
+    train(recipe, tmp_path, until=3)
+    before = checkpoint.load(tmp_path / 'teacher' / 'teacher.safetensors')[0].state_dict()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, '_finish', watch)
+        train(recipe, tmp_path)
+    assert any('running_mean' in k for k in after) and after.keys() == before.keys()
+    assert all(torch.equal(after[k], before[k]) for k in after
+               if not k.endswith('num_batches_tracked'))
+    assert not (tmp_path / 'student' / 'teacher.safetensors').exists()
+
+
+@pytest.mark.parametrize('checkpoint_left', [True, False])
+def test_a_killed_run_logs_no_step_twice(tmp_path, checkpoint_left):
     """Rows beyond the last checkpoint, and a row torn by the kill, go when the run goes on."""
-    run(tmp_path, clips, until=3)
-    with (tmp_path / 'log.csv').open('a') as file:
-        file.write('4,1,1,1,1,1\n5,1,1,1,1,1\n6,1.2')
-    if not checkpoint:
+    recipe = small('student', steps=4)
+    train(recipe, tmp_path, until=2)
+    columns = len((tmp_path / 'student' / 'log.csv').read_text().splitlines()[0].split(','))
+    with (tmp_path / 'student' / 'log.csv').open('a') as file:
+        file.write(f'3{",1" * (columns - 1)}\n4{",1" * (columns - 1)}\n5,1.2')
+    if not checkpoint_left:
         (tmp_path / 'resume.pt').unlink()
-    run(tmp_path, clips)
-    rows = list(csv.DictReader((tmp_path / 'log.csv').open(newline='')))
-    assert [int(r['step']) for r in rows] == [1, 2, 3, 4, 5, 6]
-    assert all(float(r['norm']) > 0 and float(r['rate']) > 0 for r in rows)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        'log.csv', 'resume.pt', 'student.safetensors']
+    train(recipe, tmp_path)
+    rows = log(tmp_path / 'student')
+    assert [int(r['step']) for r in rows] == [1, 2, 3, 4]
+    assert all(float(r['norm']) > 0 and float(r['rate']) > 0 and r['task.box'] for r in rows)
 
 
-def test_a_log_torn_in_its_first_line_starts_anew(tmp_path, clips):
-    (tmp_path / 'log.csv').write_text('step,lo')
-    run(tmp_path, clips, until=2)
-    assert len(list(csv.DictReader((tmp_path / 'log.csv').open(newline='')))) == 2
+def test_a_log_torn_in_its_first_line_starts_anew(tmp_path):
+    (tmp_path / 'student').mkdir()
+    (tmp_path / 'student' / 'log.csv').write_text('step,lo')
+    train(small('student'), tmp_path, until=2)
+    assert len(log(tmp_path / 'student')) == 2
 
 
-def test_a_training_that_diverges_stops_with_the_checkpoint_before(tmp_path, clips, monkeypatch):
-    step = Training.train_step
+def test_finished_stages_are_taken_from_another_run(tmp_path, capsys):
+    """Teachers are shared by the arms of an ablation; an arm's own stage is trained."""
+    train(small('mutual_prompt'), tmp_path / 'a')
+    arm = small('mutual_prompt', extra=('stages.student.terms.response.weight=0',))
+    train(arm, tmp_path / 'b', reuse=(tmp_path / 'none', tmp_path / 'a'))
+    assert 'stage teacher: taken from' in capsys.readouterr().out
+    one, two = (tensors(tmp_path / r / 'teacher') for r in 'ab')
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert 'response' not in log(tmp_path / 'b' / 'student')[0]
+    other = small('mutual_prompt', extra=('stages.teacher.optimizer.rate=0.1',))
+    train(other, tmp_path / 'c', reuse=(tmp_path / 'a',), until=1)
+    assert 'taken' not in capsys.readouterr().out
 
-    def diverge(self, batch):
-        losses = step(self, batch)
-        return losses | {'norm': float('inf')} if self.step == 4 else losses
 
-    monkeypatch.setattr(Training, 'train_step', diverge)
-    with pytest.raises(ValueError, match='diverged in step 4'):
-        run(tmp_path, clips)
+def test_a_seed_is_a_run_of_its_own(tmp_path):
+    recipe = small('student')
+    for seed in (0, 0, 1):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        Trainer(recipe, Setting(seed), Options(out, device='cpu')).run()
+    losses = [[r['loss'] for r in log(tmp_path / n / 'student')] for n in '012']
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_arms_see_the_same_samples_and_first_weights(tmp_path):
+    """What differs between paired arms is the term alone: the first loss of the others agrees."""
+    first = []
+    for weight in (0, 1):
+        recipe = small('cmd_rgbt', steps=1, extra=(f'stages.student.terms.scfd.weight={weight}',))
+        train(recipe, tmp_path / str(weight))
+        first.append(log(tmp_path / str(weight) / 'student')[0])
+    assert first[0]['task'] == first[1]['task'] and first[0]['mpsd'] == first[1]['mpsd']
+    assert 'scfd' in first[1] and 'scfd' not in first[0]
+
+
+def test_workers_change_nothing(tmp_path):
+    recipe = small('student')
+    a, b = (train(recipe, tmp_path / str(n), workers=n) for n in (0, 1))
+    one, two = (tensors(t.options.out) for t in (a, b))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_the_average_is_what_is_kept(tmp_path):
+    plain, mean = (small('student', extra=(f'stages.student.ema={e}',)) for e in (0, 0.998))
+    train(plain, tmp_path / 'a')
+    train(mean, tmp_path / 'b')
+    a, b = tensors(tmp_path / 'a'), tensors(tmp_path / 'b')
+    assert not torch.equal(a['student/student.safetensors:key.weight'],
+                           b['student/student.safetensors:key.weight'])
+    rows = [log(tmp_path / r / 'student') for r in 'ab']
+    assert [r['loss'] for r in rows[0]] == [r['loss'] for r in rows[1]]
+
+
+def test_a_training_that_diverges_stops_with_the_checkpoint_before(tmp_path, monkeypatch):
+    shared = Trainer._shared
+
+    def diverge(self, named, norm):
+        values, stop = shared(self, named, norm)
+        rows = (tmp_path / 'student' / 'log.csv')
+        self._fabric_steps = getattr(self, '_fabric_steps', 0) + 1
+        assert rows.exists()
+        return (values | {'norm': float('inf')} if self._fabric_steps == 3 else values), stop
+
+    recipe = small('student', steps=5)
+    monkeypatch.setattr(Trainer, '_shared', diverge)
+    with pytest.raises(ValueError, match=r'diverged in step 3 of stage student.*norm inf'):
+        train(recipe, tmp_path)
     monkeypatch.undo()
-    assert run(tmp_path, clips, until=3).step == 3
+    assert torch.load(tmp_path / 'resume.pt', weights_only=True)['step'] == 2
 
 
 @pytest.mark.parametrize('content', [b'', b'not a checkpoint', None])
-def test_a_damaged_checkpoint_is_named(tmp_path, clips, content):
-    run(tmp_path, clips, until=2)
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    recipe = small('student')
+    train(recipe, tmp_path, until=2)
     file = tmp_path / 'resume.pt'
     file.write_bytes(file.read_bytes()[:5000] if content is None else content)
-    with pytest.raises(ValueError, match=r'resume\.pt can.t be read.*delete it to start again'):
-        run(tmp_path, clips)
+    with pytest.raises(ResumeError, match=r'resume\.pt can.t be read.*delete it to start'):
+        train(recipe, tmp_path)
 
 
-def test_a_student_of_other_sizes_is_not_continued(tmp_path, clips):
-    config = run(tmp_path, clips, until=2).config
-    with pytest.raises(ValueError, match='other sizes'):
-        Training(config, tmp_path, sizes=replace(TINY, head=16)).resume()
-
-
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, clips, monkeypatch):
-    run(tmp_path, clips, until=2)
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    recipe = small('student')
+    train(recipe, tmp_path, until=2)
     before = (tmp_path / 'resume.pt').read_bytes()
 
     def full(state, path):
@@ -174,78 +299,144 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, clips, monkeypatch):
 
     monkeypatch.setattr(torch, 'save', full)
     with pytest.raises(OSError, match=r"resume\.part can't be written; is the disk"):
-        run(tmp_path, clips)
+        train(recipe, tmp_path)
     assert (tmp_path / 'resume.pt').read_bytes() == before
-    assert not list(tmp_path.glob('*.part'))
+    assert not list(tmp_path.rglob('*.part'))
 
 
-def test_a_run_of_another_kind_is_not_continued(tmp_path, clips):
-    run(tmp_path, clips, until=2)
-    with pytest.raises(ValueError, match='choose another --out'):
-        Training(TrainConfig(steps=99), tmp_path, sizes=TINY).resume()
+@pytest.mark.parametrize('change, setting, text', [
+    (('stages.student.optimizer.rate=0.5',), Setting(),
+     r'stages.student.optimizer.rate = 0.002, not 0.5'),
+    (('stages.student.data.options.absent=0.5',), Setting(), 'absent = 0.08, not 0.5'),
+    ((), Setting(seed=7), 'seed = 0, not 7'), ((), 'data', 'data = nothing, not')])
+def test_a_run_of_another_kind_is_not_continued(tmp_path, change, setting, text):
+    train(small('student'), tmp_path / 'out', until=2)
+    setting = Setting(data=tmp_path) if setting == 'data' else setting
+    with pytest.raises(ResumeError, match=f'{text}.*; choose another --out'):
+        Trainer(small('student', extra=change), setting,
+                Options(tmp_path / 'out', device='cpu'))
+    # and neither is its checkpoint, should the description be gone
+    (tmp_path / 'out' / 'run.json').unlink()
+    if setting.data is None:
+        with pytest.raises(ResumeError, match=r'resume\.pt is of a run with'):
+            Trainer(small('student', extra=change), setting,
+                    Options(tmp_path / 'out', device='cpu')).run()
 
 
-def test_rate_warms_up_and_cools_down():
-    c = TrainConfig(steps=100, warm_up=10, rate=1.0)
-    rates = [rate_at(s, c) for s in range(100)]
-    assert rates[:10] == pytest.approx([0.1 * (s + 1) for s in range(10)])
-    assert max(rates) == 1 and all(
-        a >= b for a, b in itertools.pairwise(rates[9:]))
-    assert rates[-1] < 0.02
+def test_how_a_run_is_made_may_change(tmp_path):
+    train(small('student'), tmp_path, until=2)
+    train(small('student', extra=('stages.student.workers=1', 'stages.student.save_every=7')),
+          tmp_path)
 
 
-@pytest.mark.parametrize('text, error', [
-    ('optimizer: {}', "section 'optimizer' is unknown"),
-    ('train: {stepz: 3}', r'train.stepz is unknown'),
-    ('train: {steps: many}', 'it must be int'),
-    ('student: {search_size: 256}', 'search_size differs'),
-    ('train: [1, 2]', r'section train is \[1, 2\]'),
-    ('- a\n- b', 'holds list, not sections'),
-    ('train: {steps: 3', "can't be read"),
-    ('train: {batch: true}', 'must be int'),
-    ('train: {save_every: 0}', '1 or more')])
-def test_bad_recipes_say_what_is_wrong(tmp_path, text, error):
-    path = tmp_path / 'r.yaml'
-    path.write_text(text)
-    with pytest.raises(RecipeError, match=error):
-        load_recipe(str(path))
+def test_the_first_difference_of_two_descriptions():
+    assert difference({'a': [1], 'b': {'c': 1}}, {'a': [1], 'b': {'c': 2}}) == ('b.c', 1, 2)
+    assert difference({'a': 1}, {'a': 1, 'b': 2}) == ('b', None, 2)
+    assert difference({'a': [1]}, {'a': [1]}) is None
 
 
-def test_an_empty_section_means_its_defaults(tmp_path):
-    path = tmp_path / 'r.yaml'
-    path.write_text('train:\nstudent:\n')
-    recipe = load_recipe(str(path), steps=7, seed=None)
-    assert recipe.train == TrainConfig(steps=7) and recipe.student == StudentConfig()
+def test_ctrl_c_saves_and_leaves_status_130(tmp_path, monkeypatch, capsys):
+    step = torch.optim.AdamW.step
+
+    def interrupt(self, *args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *args, **kwargs)
+
+    recipe = tmp_path / 'r.yaml'
+    recipe.write_text(json.dumps(SHORT))
+    monkeypatch.setattr(torch.optim.AdamW, 'step', interrupt)
+    command = [str(recipe), '--out', str(tmp_path / 'out'), '--device', 'cpu']
+    assert cli.main(command) == 130
+    assert 'stopped; the same command goes on' in capsys.readouterr().err
+    assert torch.load(tmp_path / 'out' / 'resume.pt', weights_only=True)['step'] == 1
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert cli.main(command) == 0
+
+
+SIZES = {'template_size': 32, 'search_size': 64, 'stem': 4, 'width8': 8, 'width16': 8,
+         'blocks8': 1, 'blocks16': 1, 'head': 8}
+SHORT = {
+    'title': 'short', 'result': {'stage': 'student', 'network': 'student',
+                                 'calibration': {'samples': 16}},
+    'scales': {'tiny': {}}, 'stages': {'student': {
+        'networks': {'student': {'type': 'student', 'config': SIZES}},
+        'passes': {'pair': {'network': 'student'}},
+        'terms': {'task': {'loss': 'dense_task', 'inputs': {
+            'score': 'pair:score', 'boxes': 'pair:boxes', 'box': 'batch:search_box',
+            'visible': 'batch:visible'}}},
+        'data': {'source': 'images'}, 'steps': 3, 'batch': 2}}}
 
 
 @pytest.mark.parametrize('options, text', [
     (['--steps', '0'], 'of 1 or more'), (['--until', '-3'], 'of 0 or more'),
     (['--workers', '-1'], 'of 0 or more'), (['--calibration-samples', '0'], 'of 1 or more'),
+    (['--steps-scale', '0'], 'above 0'), (['--precision', '16'], 'invalid choice'),
     (['--device', 'gpu'], "device 'gpu' is unknown"), (['--device', 'cuda:99'], 'asked for'),
-    (['--data', 'nowhere'], 'holds none of'), (['--out', 'r.yaml'], 'r.yaml')])
+    (['--data', 'nowhere'], 'nowhere does not exist'), (['--out', 'r.yaml'], 'r.yaml'),
+    (['--init', 'nothing.pth'], 'nothing.pth does not exist'), (['--data', '.'], 'holds none of'),
+    (['--set', 'stages.student.bath=1'], "did you mean 'batch'"),
+    (['--scale', 'full'], "no scale 'full'")])
 def test_wrong_usage_is_told_and_leaves_status_2(options, text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'r.yaml').write_text('train: {steps: 1, batch: 2, bf16: false, workers: 0}')
+    (tmp_path / 'r.yaml').write_text(json.dumps(SHORT))
     try:
-        status = cli.main(['r.yaml', '--out', 'out', *options])
+        status = cli.main(['r.yaml', '--out', 'out', '--device', 'cpu', *options])
     except SystemExit as stop:
         status = stop.code
     error = capsys.readouterr().err
     assert status == 2 and text in error.splitlines()[-1] and 'rgbt train: ' in error
+    assert not (tmp_path / 'out' / 'student').exists(), 'something was trained'
 
 
 def test_the_command_trains_on_made_up_scenes_alone(tmp_path, capsys):
     recipe = tmp_path / 'r.yaml'
-    recipe.write_text('student: {stem: 4, width8: 8, width16: 8, blocks8: 1, blocks16: 1, '
-                      'head: 8}\ntrain: {batch: 2, bf16: false, save_every: 1}\n')
+    recipe.write_text(json.dumps(SHORT))
     command = [str(recipe), '--out', str(tmp_path / 'out'), '--steps', '2', '--workers', '0',
-               '--device', 'cpu']
+               '--device', 'cpu', '--log', 'tensorboard', '--threads', '1']
     assert cli.main([*command, '--until', '1']) == 0
-    assert (tmp_path / 'out' / 'student.safetensors').exists()
-    assert cli.main(['nothing', '--out', str(tmp_path)]) == 2
-    assert 'there is no recipe' in capsys.readouterr().err
-    assert cli.main([*command, '--data', str(tmp_path)]) == 2
-    assert 'holds none of' in capsys.readouterr().err
+    assert not (tmp_path / 'out' / 'student.safetensors').exists()
+    assert cli.main(command) == 0
+    assert 'mean overlap' in capsys.readouterr().out
+    network, info = checkpoint.load(tmp_path / 'out' / 'student.safetensors')
+    assert network.config.stem == 4 and info['steps'] == 2 and info['recipe'] == 'r'
+    assert list((tmp_path / 'out' / 'student').glob('events.*'))
+
+
+FROM = 'stages.student.networks.student.from=[{checkpoint: true}]'
+
+
+def test_a_tracker_of_ones_own_is_the_start(tmp_path):
+    train(small('student'), tmp_path / 'first')
+    mine = tmp_path / 'first' / 'student' / 'student.safetensors'
+    recipe = small('student', steps=1, extra=(FROM, 'stages.student.optimizer.rate=0'))
+    Trainer(recipe, Setting(init=mine), Options(tmp_path / 'next', device='cpu')).run()
+    a, b = tensors(tmp_path / 'first'), tensors(tmp_path / 'next')
+    assert all(torch.equal(a[k], b[k]) for k in a if 'running' not in k)
+    changed = small('student', extra=(FROM,))
+    with pytest.raises(ResumeError, match='init ='):  # the same folder, another checkpoint
+        other = tmp_path / 'other.safetensors'
+        other.write_bytes(mine.read_bytes()[:99])
+        Trainer(recipe, Setting(init=other), Options(tmp_path / 'next', device='cpu'))
+    with pytest.raises(RecipeError, match=r'from.0. .*has shape'):
+        smaller = (FROM, 'stages.student.networks.student.config.head=16')
+        Trainer(small('student', extra=smaller), Setting(init=mine),
+                Options(tmp_path / 'third', device='cpu'))
+    with pytest.raises(PretrainedError, match='is not a readable checkpoint'):
+        Trainer(changed, Setting(init=other), Options(tmp_path / 'fourth', device='cpu'))
+    assert not any((tmp_path / n / 'student').exists() for n in ('third', 'fourth'))
+
+
+def test_half_precision_trains(tmp_path):
+    recipe = with_precision(small('ckd'), 'bf16')
+    train(recipe, tmp_path)
+    rows = log(tmp_path / 'joint')
+    plain = train(small('ckd'), tmp_path / 'plain')
+    exact = log(plain.folder('joint'))
+    assert float(rows[0]['loss']) == pytest.approx(float(exact[0]['loss']), rel=0.02)
+    assert rows[0]['loss'] != exact[0]['loss']
+    assert all(v.dtype == torch.float32 for v in tensors(tmp_path / 'joint').values()
+               if v.is_floating_point())
 
 
 def write_video(path, frames, white=range(0)):
@@ -317,9 +508,9 @@ def test_data_that_can_not_be_read_is_named(tmp_path, capsys, spoil, text):
     write_track(tmp_path / 'm3svd' / 'tracks' / 't.csv', 'a', range(3))
     spoil(tmp_path)
     recipe = tmp_path / 'r.yaml'
-    recipe.write_text('student: {stem: 4, width8: 8, width16: 8}\ntrain: {steps: 1, batch: 1}')
+    recipe.write_text(json.dumps(SHORT))
     assert cli.main([str(recipe), '--out', str(tmp_path / 'out'), '--data', str(tmp_path),
-                     '--workers', '0', '--until', '1']) == 2
+                     '--workers', '0', '--until', '1', '--device', 'cpu']) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith('rgbt train: ') and text in error
 
@@ -330,19 +521,20 @@ def write_hit_uav(folder, image):
 
 
 def test_losses_are_drawn_from_the_log(tmp_path):
-    log, picture = tmp_path / 'log.csv', tmp_path / 'losses.png'
-    log.write_text('step,loss,score,box\n1,3,2,1\n')
-    plot_losses(log, picture)
+    path, picture = tmp_path / 'log.csv', tmp_path / 'losses.png'
+    path.write_text('step,loss,score,score.part,rate\n1,3,2,1,1\n')
+    plot_losses(path, picture)
     assert not picture.exists()  # one step is no curve
-    log.write_text('step,loss,score,box\n' + ''.join(
-        f'{i},{9 / i},{4 / i},{1 / i}\n' for i in range(1, 400)))
-    plot_losses(log, picture)
-    image = cv2.imread(str(picture))
-    ink = (np.ptp(image, axis=2) > 60)  # the curves alone are coloured
-    for panel in np.array_split(ink, 3):
-        columns = np.nonzero(panel.any(0))[0]
-        heights = [np.nonzero(panel[:, c])[0].mean() for c in (columns[0], columns[-1])]
-        assert columns[-1] - columns[0] > 0.8 * image.shape[1]
-        assert heights[0] < heights[1] - 100, 'a falling loss must fall'
-    with pytest.raises(OSError, match='written'):
-        plot_losses(log, tmp_path / 'no' / 'folder.png')
+    path.write_text('step,loss,score,score.part,rate\n' + ''.join(
+        f'{i},{9 / i},{4 / i},{1 / i},1\n' for i in range(1, 400)))
+    plot_losses(path, picture)
+    image = cv2.imread(str(picture)).astype(int)
+    panels = np.array_split(image, 2, axis=1)  # loss and score; neither the part nor the rate
+    for panel in panels:
+        dark = (panel[..., 0] - panel[..., 2] > 60)  # the smoothed curves are dark blue
+        columns = np.nonzero(dark.any(0))[0]
+        heights = [np.nonzero(dark[:, c])[0].mean() for c in (columns[0], columns[-1])]
+        assert columns[-1] - columns[0] > 0.6 * panel.shape[1]
+        assert heights[0] < heights[1] - 80, 'a falling loss must fall'
+    with pytest.raises(OSError):
+        plot_losses(path, tmp_path / 'no' / 'folder.png')

@@ -3,31 +3,45 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 import sys
 
-from rgbt_tracker_ros.distillation.plots import plot_losses
-from rgbt_tracker_ros.distillation.recipe import load_recipe
-from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
+from rgbt_tracker_ros.distillation.schema import RecipeError
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's options."""
-    p = argparse.ArgumentParser(prog='rgbt train', description=__doc__)
-    p.add_argument('recipe', help="name of a recipe ('student'), or a .yaml file")
+    p = argparse.ArgumentParser(prog='rgbt train', description=__doc__, epilog='On several '
+                                'machines: torchrun ... -m rgbt_tracker_ros.cli train RECIPE ...; '
+                                '--out must be a folder that all of them see.')
+    p.add_argument('recipe', help='name of a recipe (`rgbt recipes` lists them), or a .yaml file')
     p.add_argument('--out', type=Path, required=True, help='folder of the run; give it again to '
                    'go on where it stopped')
-    p.add_argument('--data', type=Path, help='folder that holds m3svd, hit_uav and drone_ir, or '
-                   'some of them; without it, made-up scenes alone')
-    p.add_argument('--steps', type=_positive, help="steps in all (the recipe's)")
-    p.add_argument('--seed', type=_natural, help="seed (the recipe's)")
+    p.add_argument('--scale', default='', help='tiny, full: what the recipe has (its first)')
+    p.add_argument('--data', type=Path, help='folder of the data sets, for recipes and scales '
+                   'that read any')
+    p.add_argument('--init', type=Path, help='checkpoint to start from, where the recipe '
+                   'wants one')
+    p.add_argument('--seed', type=_natural, default=0, help='seed (0)')
+    p.add_argument('--set', action='append', default=[], metavar='PATH=VALUE', dest='overrides',
+                   help='change a value of the recipe: stages.student.batch=16; several times')
+    p.add_argument('--steps', type=_positive, help='steps of all stages together, shared as in '
+                   'the recipe')
+    p.add_argument('--steps-scale', type=_scale, default=1.0, help='factor of all steps (1)')
     p.add_argument('--until', type=_positive, help='stop after this step, to go on later')
+    p.add_argument('--reuse', type=Path, action='append', default=[], metavar='RUN',
+                   help='take finished stages of the same description and seed from this run; '
+                   'several times')
     p.add_argument('--device', default='auto', help='auto, cpu or cuda:N')
+    p.add_argument('--devices', type=_positive, default=1, help='devices of each machine (1)')
+    p.add_argument('--nodes', type=_positive, default=1, help='machines (1)')
+    p.add_argument('--precision', choices=('32', 'bf16'), help="arithmetic (the recipe's)")
     p.add_argument('--threads', type=_natural, default=0, help="CPU threads (0: torch's choice)")
-    p.add_argument('--workers', type=_natural, default=1, help='processes that draw samples')
-    p.add_argument('--calibration-samples', type=_positive, default=2048,
-                   help='samples kept aside that the confidence is fitted to (2048)')
+    p.add_argument('--workers', type=_natural, help="processes that draw samples (the recipe's)")
+    p.add_argument('--log', choices=('csv', 'tensorboard'), default='csv',
+                   help='log.csv in the folder of every stage (always), or TensorBoard beside it')
+    p.add_argument('--calibration-samples', type=_positive,
+                   help="samples kept aside that the confidence is fitted to (the recipe's)")
     return p
 
 
@@ -43,12 +57,23 @@ def _positive(text: str) -> int:
     return number
 
 
+def _scale(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number above 0')
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, calibrate, and leave OUT/student.safetensors, OUT/log.csv and OUT/losses.png.
+    """Train all stages, and leave OUT/student.safetensors and OUT/STAGE/ for each of them.
 
     Returns the exit status: 2 for what the user can put right, 130 after ctrl-C.
     """
     args = parser().parse_args(argv)
+    from rgbt_tracker_ros.runtime.device import DeviceError
     try:
         return _train(args)
     except (ValueError, OSError, DeviceError) as error:
@@ -61,42 +86,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    recipe = load_recipe(args.recipe, steps=args.steps, seed=args.seed, workers=args.workers)
+    from rgbt_tracker_ros.distillation.recipe import load_recipe, with_precision
+
+    recipe = load_recipe(args.recipe, args.scale, args.overrides, args.steps_scale)
+    if args.steps:
+        steps = sum(s.steps for s in recipe.stages.values())
+        recipe = load_recipe(args.recipe, args.scale, args.overrides, args.steps / steps)
+    for option in (args.init, args.data, *args.reuse):
+        if option is not None and not option.exists():
+            raise RecipeError(f'{option} does not exist')
 
     import torch
 
-    from rgbt_tracker_ros.data import training_set
-    from rgbt_tracker_ros.data.samples import Samples
-    from rgbt_tracker_ros.distillation.calibrate import outcomes, platt
-    from rgbt_tracker_ros.distillation.training import Training
-    from rgbt_tracker_ros.models import checkpoint
+    from rgbt_tracker_ros.distillation.result import write_result
+    from rgbt_tracker_ros.distillation.stages import Setting
+    from rgbt_tracker_ros.distillation.trainer import Options, Trainer
 
+    if args.precision:
+        recipe = with_precision(recipe, args.precision)
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = str(resolve_device(args.device))
-    clips: list[training_set.Clip] = []
-    if args.data:
-        training_set.build(args.data, args.out / 'cache')
-        clips = training_set.load(args.out / 'cache')
-    seen, aside = (training_set.split(clips, held_out=h) for h in (False, True))
-    run = Training(recipe.train, args.out, device, recipe.student)
-    if run.resume():
-        print(f'going on from step {run.step} of {recipe.train.steps}')
-    # far more samples than any run draws: each is its own draw, none is seen twice
-    run.run(Samples(seen, 10 ** 9, recipe.train.seed, recipe.samples), args.until)
-    plot_losses(args.out / 'log.csv', args.out / 'losses.png')
-    if run.step < recipe.train.steps:
-        return 0
-    kept = Samples(aside, 10 ** 9, recipe.train.seed + 1, recipe.samples)
-    outcome = outcomes(run.average, kept, args.calibration_samples, device=device)
-    calibration = platt(outcome.logit, outcome.overlap >= 0.5)
-    path = args.out / 'student.safetensors'
-    checkpoint.save(run.average, path, step=run.step, recipe=recipe.name,
-                    train=asdict(recipe.train), samples=asdict(recipe.samples),
-                    data=sorted({c.name.split('.')[0] for c in clips}), calibration=calibration,
-                    held_out={'overlap': float(outcome.overlap.mean()),
-                              'hits': float((outcome.overlap >= 0.5).mean())})
-    print(f'{path}: sha256 {checkpoint.sha256_of(path)}')
-    print(f'kept aside: mean overlap {outcome.overlap.mean():.3f}, at least half in '
-          f'{(outcome.overlap >= 0.5).mean():.1%}, calibration error {calibration["ece"]:.3f}')
+    setting = Setting(args.seed, args.data, args.init, args.out / 'cache')
+    trainer = Trainer(recipe, setting, Options(
+        args.out, tuple(args.reuse), args.device, args.devices, args.nodes, args.until,
+        args.workers, args.log == 'tensorboard'))
+    done = trainer.run()
+    if done and trainer.fabric.is_global_zero:
+        print(write_result(recipe, setting, args.out, trainer.fabric.device,
+                           args.calibration_samples, args.workers or 0))
+    trainer.fabric.barrier()
     return 0

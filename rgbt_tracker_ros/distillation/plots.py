@@ -1,55 +1,58 @@
-"""Pictures of a training, drawn with OpenCV alone."""
+"""Pictures of a training."""
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-COLUMNS = ('loss', 'score', 'box')
-WIDTH, HEIGHT, MARGIN = 900, 300, 56
+COLUMNS = 3  # panels in a row
 
 
 def plot_losses(log: Path, path: Path) -> None:
-    """Draw the losses of a log.csv over the steps, smoothed, one panel each, log scale; nothing
-    where it holds fewer than two steps.
+    """Draw the terms of a log.csv over the steps, raw and smoothed, one panel each; nothing
+    where it holds fewer than two steps. Parts of terms (`task.l1`) are in the log alone.
 
-    :raises OSError: if the picture can't be written.
+    :raises ValueError: matplotlib is not installed. :raises OSError: the picture can't be written.
     """
-    with log.open() as file:
+    with log.open(newline='') as file:
         rows = list(csv.DictReader(file))
     if len(rows) < 2:
         return
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError('the losses are drawn with matplotlib, which is not installed; '
+                         "pip install 'rgbt_tracker_ros[train]'") from error
     steps = np.array([int(r['step']) for r in rows])
-    panels = []
-    for name in COLUMNS:
+    names = [k for k in rows[0] if k not in ('step', 'rate') and '.' not in k]
+    columns = min(len(names), COLUMNS)
+    height = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(4.2 * columns, 2.6 * height), layout='constrained')
+    FigureCanvasAgg(figure)
+    for i, name in enumerate(names):
+        axes = figure.add_subplot(height, columns, i + 1)
         values = np.array([float(r[name]) for r in rows])
-        width = max(len(values) // 150, 1)
-        kernel = np.ones(width) / width
-        smooth = np.convolve(values, kernel, 'valid')
-        panels.append(_panel(steps[width - 1:], np.log10(np.maximum(smooth, 1e-6)), name))
-    if not cv2.imwrite(str(path), np.vstack(panels)):
-        raise OSError(f"{path}: the picture can't be written")
+        width = max(len(values) // 100, 1)
+        smooth = np.convolve(values, np.ones(width) / width, 'valid')
+        axes.plot(steps, values, color='#c8d4e8', linewidth=0.6)
+        axes.plot(steps[width - 1:], smooth, color='#1f4e8c', linewidth=1.4)
+        if (smooth > 0).all() and smooth.max() > 5 * smooth.min():
+            axes.set_yscale('log')
+        axes.set_ylim(*_limits(values, smooth))
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.grid(True, color='#e6e6e6', linewidth=0.6)
+        if i + columns >= len(names):
+            axes.set_xlabel('step', fontsize=8)
+    figure.savefig(path, dpi=100)
 
 
-def _panel(x: np.ndarray, y: np.ndarray, title: str) -> np.ndarray:
-    image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
-    low, high = float(y.min()), float(y.max())
-    high = max(high, low + 1e-3)
-    left, right, top, bottom = MARGIN, WIDTH - 20, 30, HEIGHT - 40
-    for t in np.linspace(0, 1, 5):
-        v = round(bottom + (top - bottom) * t)
-        cv2.line(image, (left, v), (right, v), (225, 225, 225), 1)
-        _text(image, f'{10 ** (low + (high - low) * t):.2f}', (4, v + 4))
-        u = round(left + (right - left) * t)
-        _text(image, f'{x[0] + (x[-1] - x[0]) * t:.0f}', (u - 14, HEIGHT - 16))
-    points = np.stack((left + (x - x[0]) / max(x[-1] - x[0], 1) * (right - left),
-                       bottom + (y - low) / (high - low) * (top - bottom)), 1)
-    cv2.polylines(image, [points.round().astype(np.int32)], False, (180, 90, 20), 2, cv2.LINE_AA)
-    _text(image, f'{title} over steps', (left, 20), 0.55)
-    return image
-
-
-def _text(image: np.ndarray, text: str, at: tuple[int, int], scale: float = 0.42) -> None:
-    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (40, 40, 40), 1, cv2.LINE_AA)
+def _limits(values: np.ndarray, smooth: np.ndarray) -> tuple[float, float]:
+    """Limits that single spikes don't decide."""
+    low, high = np.quantile(values, (0.005, 0.995))
+    low, high = min(low, smooth.min()), max(high, smooth.max())
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return float(low * 0.9 if low > 0 else low - margin), float(high + margin)

@@ -1,0 +1,52 @@
+"""Which processes and devices train: one, several, or several machines under torchrun."""
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PRECISION = {'32': '32-true', 'bf16': 'bf16-mixed'}
+
+
+def make_fabric(device: str = 'auto', devices: int = 1, nodes: int = 1,
+                precision: str = '32') -> Fabric:
+    """Return Lightning Fabric for this process, launched.
+
+    Under torchrun its numbers of processes and machines count; otherwise `devices` processes are
+    started on this machine. More than one process trains by DistributedDataParallel.
+
+    :param device: auto, cpu, cuda or cuda:N (with one device).
+    :raises DeviceError: a device that is not there. :raises ValueError: Fabric is not installed.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+    except ImportError as error:
+        raise ValueError('training needs Lightning Fabric, which is not installed; '
+                         "pip install 'rgbt_tracker_ros[train]'") from error
+    logging.getLogger('lightning_fabric').setLevel(logging.WARNING)
+    found = resolve_device(device)
+    if 'LOCAL_WORLD_SIZE' in os.environ and 'WORLD_SIZE' in os.environ:  # set by torchrun
+        devices = int(os.environ['LOCAL_WORLD_SIZE'])
+        nodes = int(os.environ['WORLD_SIZE']) // devices
+    world = devices * nodes
+    if found.type == 'cuda':
+        import torch
+        if devices > torch.cuda.device_count():
+            raise DeviceError(f'{devices} devices were asked for, but there are '
+                              f'{torch.cuda.device_count()} GPUs')
+    # parameters that only some losses reach are common: ablations take losses out. Buffers need
+    # no broadcast: batch norms see the statistics of all processes.
+    strategy = 'auto' if world == 1 else DDPStrategy(find_unused_parameters=True,
+                                                     broadcast_buffers=False)
+    chosen: list[int] | int = [found.index or 0] if found.type == 'cuda' and world == 1 \
+        else devices
+    fabric = Fabric(accelerator=found.type, devices=chosen, num_nodes=nodes,
+                    strategy=strategy, precision=PRECISION[precision])  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric

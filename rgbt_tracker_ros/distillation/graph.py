@@ -1,0 +1,222 @@
+"""A stage as one module: networks, passes and losses, from a batch to the total loss."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rgbt_tracker_ros.distillation.losses import Loss, bind
+from rgbt_tracker_ros.distillation.patterns import expand, selects
+from rgbt_tracker_ros.distillation.schema import RecipeError, suggest
+from rgbt_tracker_ros.distillation.seeds import derive
+from rgbt_tracker_ros.distillation.spec import Stage, Term
+from rgbt_tracker_ros.models.network import Batch, Network, Taps
+
+
+class Graph(nn.Module):
+    """The networks of a stage and the weights of its losses; `forward` is one training pass.
+
+    Terms of weight 0 are left out, and so are passes that nothing needs. Before the optimiser is
+    made, `materialise` passes one batch through, which sizes the losses' own weights and finds
+    every name that does not exist.
+    """
+
+    def __init__(self, stage: Stage, networks: Mapping[str, Network], seed: int) -> None:
+        super().__init__()
+        self.stage, self.seed = stage, seed
+        self.networks = nn.ModuleDict(dict(networks))
+        self.active = active_terms(stage)
+        self.needed = needed_passes(stage)
+        self.terms = nn.ModuleDict()
+        self._losses: dict[str, list[tuple[Loss, dict[str, str]]]] = {}
+        for name, network in self.networks.items():
+            frozen = stage.networks[name].frozen
+            for key, parameter in network.named_parameters():
+                if selects(frozen, key):  # never the other way: a network may freeze, too
+                    parameter.requires_grad_(False)
+        self.train()
+
+    def frozen(self, name: str) -> bool:
+        """Tell whether nothing of a network learns."""
+        return not any(p.requires_grad for p in self.networks[name].parameters())
+
+    def train(self, mode: bool = True) -> Graph:
+        """Set the mode; what is frozen stays in evaluation mode, its batch norms' buffers too."""
+        super().train(mode)
+        for network in self.networks.values():
+            _rest(network)
+        return self
+
+    def named_trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield what learns: NETWORK.name and terms.TERM.layer.name."""
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                yield name.removeprefix('networks.'), parameter
+
+    @torch.no_grad()
+    def materialise(self, batch: Batch) -> None:
+        """Pass a small batch through all passes and losses, in evaluation mode.
+
+        :raises RecipeError: a tap, key, option or shape that does not fit.
+        """
+        mode = self.training
+        self.eval()
+        try:
+            self.forward(batch, 1.0)
+        finally:
+            self.train(mode)
+
+    def run_passes(self, batch: Batch) -> dict[str, Taps]:
+        """Run the passes that terms need: outputs by pass and name; `batch` is one of them."""
+        outputs: dict[str, Taps] = {'batch': with_unit_boxes(batch)}
+        for name in self.needed:
+            one = self.stage.passes[name]
+            options = {k: self._option(name, k, v, outputs) for k, v in one.options.items()}
+            network = self.networks[one.network]
+            assert isinstance(network, Network)
+            # a frozen network between trained ones passes gradients on
+            through = any(isinstance(v, Tensor) and v.requires_grad for v in options.values())
+            still = self.frozen(one.network) and not through
+            with torch.no_grad() if still else nullcontext():
+                try:
+                    outputs[name] = network.taps(batch, **options, seed=self.seed)
+                except (TypeError, ValueError, KeyError) as error:
+                    raise RecipeError(f'passes.{name} of network {one.network!r} with options '
+                                      f'{one.options}: {error}') from error
+        return outputs
+
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum of all terms, and every term and part of one by name.
+
+        :param progress: share of the stage's steps that are done, in [0, 1].
+        """
+        outputs = self.run_passes(batch)
+        total = torch.zeros((), device=batch['search_box'].device)
+        named: dict[str, Tensor] = {}
+        for name, term in self.active.items():
+            if name not in self._losses:
+                self._losses[name] = self._bind(name, term, outputs, total.device)
+            parts = self._term(name, term, outputs)
+            total = total + term.weight_at(progress) * parts.pop('loss')
+            named[name] = parts.pop('own')
+            named.update({f'{name}.{k}': v for k, v in parts.items()})
+        return total, named
+
+    def _option(self, name: str, key: str, value: Any, outputs: dict[str, Taps]) -> Any:
+        if not (isinstance(value, str) and value.startswith('@')):
+            return value
+        source, _, tap = value[1:].partition(':')
+        if tap not in outputs[source]:
+            raise RecipeError(f'passes.{name}.options.{key}: pass {source!r} gives no {tap!r}'
+                              f'{suggest(tap, outputs[source])}')
+        return outputs[source][tap]
+
+    def _bind(self, name: str, term: Term, outputs: dict[str, Taps],
+              device: torch.device) -> list[tuple[Loss, dict[str, str]]]:
+        """Find the layers of a term, and make its loss for each of them."""
+        names = {}
+        for key, value in term.inputs.items():
+            source, _, pattern = value.partition(':')
+            names[key] = [f'{source}:{n}' for n in expand(pattern, outputs[source])]
+            if not names[key]:
+                raise RecipeError(f'terms.{name}.inputs.{key}: {value!r} is nothing that '
+                                  f'{source!r} gives{suggest(pattern, outputs[source])}')
+        counts = {k: len(v) for k, v in names.items() if '*' in term.inputs[k]
+                  or '{' in term.inputs[k]}
+        if len(set(counts.values())) > 1:
+            raise RecipeError(f'terms.{name}: the inputs have different numbers of layers: '
+                              f'{counts}')
+        layers = []
+        # every term draws its first weights from a seed of its own
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, 'terms', name))
+            for i in range(next(iter(counts.values()), 1)):
+                try:
+                    loss = bind(term.loss, term.options)
+                    chosen = {k: v[i if k in counts else 0] for k, v in names.items()}
+                    if isinstance(loss, nn.Module):
+                        self._call(loss, term, chosen, outputs)
+                        loss.to(device)
+                except (TypeError, ValueError, RuntimeError) as error:
+                    raise RecipeError(f'terms.{name}: {error}') from error
+                layers.append((loss, chosen))
+        modules = [loss for loss, _ in layers if isinstance(loss, nn.Module)]
+        if modules:
+            self.terms[name] = nn.ModuleList(modules)
+        return layers
+
+    def _call(self, loss: Loss, term: Term, chosen: dict[str, str],
+              outputs: dict[str, Taps]) -> dict[str, Tensor]:
+        inputs = {}
+        for key, place in chosen.items():
+            source, _, tap = place.partition(':')
+            x = outputs[source][tap]
+            x = x.float() if x.is_floating_point() else x
+            inputs[key] = x.detach() if key in term.detach else x
+        # losses in half precision lose the digits that they are about
+        with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
+            result = loss(**inputs)
+        return result if isinstance(result, dict) else {'loss': result}
+
+    def _term(self, name: str, term: Term, outputs: dict[str, Taps]) -> dict[str, Tensor]:
+        """Return `loss`, the same detached as `own`, and its parts, over all layers."""
+        layers = self._losses[name]
+        sums: dict[str, Tensor] = {}
+        for loss, chosen in layers:
+            try:
+                result = self._call(loss, term, chosen, outputs)
+            except (TypeError, ValueError, RuntimeError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                raise RecipeError(f'terms.{name} with {chosen}: {error}') from error
+            for key, value in result.items():
+                sums[key] = sums[key] + value if key in sums else value
+        if term.over_layers == 'mean':
+            sums = {k: v / len(layers) for k, v in sums.items()}
+        return {k: v if k == 'loss' else v.detach() for k, v in sums.items()} \
+            | {'own': sums['loss'].detach()}
+
+
+def with_unit_boxes(batch: Batch) -> Batch:
+    """Add `template_box_unit` and `search_box_unit`: boxes in units of their crop."""
+    return batch | {f'{name}_box_unit': batch[f'{name}_box'] / batch[f'{name}_rgb'].shape[-1]
+                    for name in ('template', 'search')}
+
+
+def active_terms(stage: Stage) -> dict[str, Term]:
+    """Return the terms that have a weight."""
+    return {name: t for name, t in stage.terms.items() if t.weight}
+
+
+def needed_passes(stage: Stage) -> list[str]:
+    """Return the passes that the active terms, and passes they need, read from, in order.
+
+    :raises RecipeError: a pass takes an option from none before it.
+    """
+    wanted = {value.partition(':')[0] for t in active_terms(stage).values()
+              for value in t.inputs.values()}
+    order = list(stage.passes)
+    for place, name in reversed(list(enumerate(order))):
+        if name not in wanted:
+            continue
+        for key, value in stage.passes[name].options.items():
+            if isinstance(value, str) and value.startswith('@'):
+                source = value[1:].partition(':')[0]
+                if source not in order[:place]:
+                    raise RecipeError(f'passes.{name}.options.{key}: {value!r} is no pass before '
+                                      f'it{suggest(source, order[:place])}')
+                wanted.add(source)
+    return [name for name in order if name in wanted]
+
+
+def _rest(module: nn.Module) -> None:
+    """Put every module whose weights are all frozen into evaluation mode."""
+    parameters = list(module.parameters())
+    if parameters and not any(p.requires_grad for p in parameters):
+        module.eval()
+        return
+    for child in module.children():
+        _rest(child)

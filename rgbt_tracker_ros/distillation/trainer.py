@@ -1,0 +1,268 @@
+"""Train the stages of a recipe: resumable to the step, the same result as if never stopped.
+
+All random numbers derive from (seed, stage, step or sample number), never from what was drawn
+before; a batch is its sample numbers, which the processes share among them.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+import math
+from pathlib import Path
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from rgbt_tracker_ros.data.pair_sources import PairSource
+from rgbt_tracker_ros.distillation import resume
+from rgbt_tracker_ros.distillation.average import Average
+from rgbt_tracker_ros.distillation.devices import make_fabric
+from rgbt_tracker_ros.distillation.graph import Graph
+from rgbt_tracker_ros.distillation.identity import run_identity, stage_identity
+from rgbt_tracker_ros.distillation.recipe import Recipe
+from rgbt_tracker_ros.distillation.reuse import RECORD, holds, take
+from rgbt_tracker_ros.distillation.schedule import make_optimizer, set_rates
+from rgbt_tracker_ros.distillation.seeds import derive
+from rgbt_tracker_ros.distillation.spec import Stage
+from rgbt_tracker_ros.distillation.stages import Setting, check, make_graph
+from rgbt_tracker_ros.distillation.stopping import Stopping
+from rgbt_tracker_ros.distillation.train_log import TrainLog
+from rgbt_tracker_ros.distillation.weights import State, copy_weights, weights
+from rgbt_tracker_ros.models import checkpoint, registry
+from rgbt_tracker_ros.models.network import Network
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PLOT_EVERY = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train, which does not change what comes out.
+
+    `out`: folder of the run; `reuse`: runs whose finished stages may be taken; `device`,
+    `devices`, `nodes`: see `make_fabric`; `until`: stop after this many steps of all stages;
+    `workers`: processes that draw samples (None: the stage's); `tensorboard`: log there, too.
+    """
+
+    out: Path
+    reuse: tuple[Path, ...] = ()
+    device: str = 'auto'
+    devices: int = 1
+    nodes: int = 1
+    until: int | None = None
+    workers: int | None = None
+    tensorboard: bool = False
+
+
+class Trainer:
+    """One run of a recipe in a folder: OUT/STAGE/NETWORK.safetensors, log.csv, losses.png."""
+
+    def __init__(self, recipe: Recipe, setting: Setting, options: Options) -> None:
+        """Check everything before anything is trained.
+
+        :raises RecipeError, PretrainedError, ValueError: what does not fit: recipe, data,
+            checkpoint. :raises ResumeError: the folder holds another run.
+        """
+        self.recipe, self.setting, self.options = recipe, setting, options
+        precision = next(iter(recipe.stages.values())).precision
+        if any(s.precision != precision for s in recipe.stages.values()):
+            raise ValueError('all stages of a run must have one precision')
+        self.fabric: Fabric = make_fabric(options.device, options.devices, options.nodes,
+                                          precision)
+        world = self.fabric.world_size
+        for name, stage in recipe.stages.items():
+            if stage.batch % world:
+                raise ValueError(f'stages.{name}.batch is {stage.batch}, which {world} processes '
+                                 'can not share; choose a multiple')
+        self.identity = run_identity(recipe, setting)
+        self.stopping = Stopping()
+        run = options.out / 'run.json'
+        if (theirs := resume.read_json(run)) is not None:
+            resume.same(theirs, self.identity, run)
+        check(recipe, setting, self.fabric.device)
+        self.fabric.barrier()
+        if self.fabric.is_global_zero:
+            resume.write_json(run, self.identity)
+
+    @property
+    def state_file(self) -> Path:
+        """What the next step depends on, of the stage under way."""
+        return self.options.out / 'resume.pt'
+
+    def run(self) -> bool:
+        """Train what is not trained yet; True when all stages are done.
+
+        :raises ValueError: a loss is not finite any more; the last checkpoint is from before.
+        :raises OSError: something can't be written.
+        """
+        done = 0
+        with self.stopping:
+            for name, stage in self.recipe.stages.items():
+                if not self._finished(name):
+                    left = stage.steps if self.options.until is None \
+                        else min(self.options.until - done, stage.steps)
+                    if left <= 0 or not self._train(name, stage, left):
+                        return False
+                done += stage.steps
+        return True
+
+    def folder(self, stage: str) -> Path:
+        """Return the folder of a stage."""
+        return self.options.out / stage
+
+    def result(self, stage: str, network: str) -> State:
+        """Return the weights with which a network ended a stage."""
+        return weights(checkpoint.load(self.folder(stage) / f'{network}.safetensors')[0])
+
+    def _finished(self, name: str) -> bool:
+        """Tell whether a stage was trained here, or can be taken from another run."""
+        wanted = stage_identity(self.recipe, self.setting, name)
+        record = self.folder(name) / RECORD
+        if (theirs := resume.read_json(record)) is not None:
+            resume.same(theirs['identity'], wanted, record)
+            return True
+        for run in self.options.reuse:
+            if not holds(run / name, wanted):
+                continue
+            if self.fabric.is_global_zero:
+                take(run / name, self.folder(name))
+                tqdm.write(f'stage {name}: taken from {run}')
+            self.fabric.barrier()
+            return True
+        return False
+
+    def _train(self, name: str, stage: Stage, until: int) -> bool:
+        """Train a stage up to a step; True where that is its end."""
+        fabric = self.fabric
+        graph, source = make_graph(name, stage, self.setting, self.result, fabric.device)
+        optimizer = make_optimizer(graph, stage.optimizer)
+        average = Average(graph, stage.ema) if stage.ema else None
+        step = self._resume(name, graph, optimizer, average)
+        module, wrapped = fabric.setup(graph, optimizer)
+        log = TrainLog(self.folder(name), name, step, stage.steps, writes=fabric.is_global_zero,
+                       tensorboard=self.options.tensorboard)
+        state = _State(name, graph, optimizer, average, step)
+        try:
+            self._steps(state, stage, until, module, wrapped, source, log)
+        finally:
+            log.close()
+        if state.step < stage.steps:
+            return False
+        self._finish(name, stage, graph, average)
+        return True
+
+    def _resume(self, name: str, graph: Graph, optimizer: torch.optim.Optimizer,
+                average: Average | None) -> int:
+        """Take up the stage where it was left; return the step (0 for a new one)."""
+        saved = resume.load_state(self.state_file, self.identity)
+        if saved is None or saved['stage'] != name:
+            return 0
+        graph.load_state_dict(saved['graph'], strict=False)
+        optimizer.load_state_dict(saved['optimizer'])
+        if average is not None:
+            average.load(saved['average'])
+        return int(saved['step'])
+
+    def _steps(self, state: _State, stage: Stage, until: int, module: Any, optimizer: Any,
+               source: PairSource, log: TrainLog) -> None:
+        fabric = self.fabric
+        plotted = time.monotonic()
+        for batch in self._batches(stage, state.step, until, source):
+            rate = set_rates(optimizer.optimizer, state.step, stage.steps, stage.schedule)
+            torch.manual_seed(derive(self.setting.seed, state.name, 'step', state.step,
+                                     fabric.global_rank))
+            total, named = module(batch, state.step / stage.steps)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(total)
+            norm = fabric.clip_gradients(module, optimizer, max_norm=stage.clip or math.inf,
+                                         error_if_nonfinite=False)
+            optimizer.step()
+            state.step += 1
+            if state.average is not None:
+                state.average.update(state.step)
+            stop = False
+            if state.step % stage.log_every == 0 or state.step == until:
+                values, stop = self._shared({'loss': total.detach(), **named}, norm)
+                if not all(map(math.isfinite, values.values())):
+                    raise ValueError(f'the training diverged in step {state.step} of stage '
+                                     f'{state.name}: {_shown(values)}; try a lower rate')
+                log.row(state.step, values | {'rate': rate})
+            log.advance()
+            if stop or state.step % stage.save_every == 0 or state.step == until:
+                log.flush()
+                self._save(state)
+                if time.monotonic() - plotted > PLOT_EVERY:
+                    log.plot()
+                    plotted = time.monotonic()
+            if stop:
+                raise KeyboardInterrupt
+        log.plot()
+
+    def _batches(self, stage: Stage, start: int, until: int,
+                 source: PairSource) -> Iterator[dict[str, Tensor]]:
+        share = stage.batch // self.fabric.world_size
+        first = share * self.fabric.global_rank
+        workers = stage.workers if self.options.workers is None else self.options.workers
+        indices = [range(s * stage.batch + first, s * stage.batch + first + share)
+                   for s in range(start, until)]
+        return source.iterate(indices, self.fabric.device, workers)
+
+    def _shared(self, named: Mapping[str, Tensor], norm: Any) -> tuple[dict[str, float], bool]:
+        """Return the means of the losses over the processes, and whether any is to stop."""
+        row = torch.stack([v.float() for v in named.values()]
+                          + [torch.as_tensor(norm, device=self.fabric.device).float(),
+                             torch.tensor(float(self.stopping.asked), device=self.fabric.device)])
+        if self.fabric.world_size > 1:
+            row = self.fabric.all_reduce(row, reduce_op='mean')  # type: ignore[assignment]
+        *values, norm_, asked = row.tolist()
+        return dict(zip(named, values, strict=True)) | {'norm': norm_}, asked > 0
+
+    def _save(self, state: _State) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        frozen = tuple(f'networks.{n}.' for n in state.graph.networks if state.graph.frozen(n))
+        resume.save_state(self.state_file, {
+            'stage': state.name, 'step': state.step,
+            'graph': {k: v for k, v in state.graph.state_dict().items()
+                      if not k.startswith(frozen)},
+            'optimizer': state.optimizer.state_dict(),
+            'average': {} if state.average is None else state.average.state}, self.identity)
+
+    def _finish(self, name: str, stage: Stage, graph: Graph,
+                average: Average | None) -> None:
+        """Leave the trained networks of a stage, its moving averages where it has them."""
+        if self.fabric.is_global_zero:
+            for key, network in graph.networks.items():
+                if graph.frozen(key):  # it is where it came from
+                    continue
+                assert isinstance(network, Network)
+                if average is not None:
+                    kept = registry.build(stage.networks[key].type, **stage.networks[key].config)
+                    copy_weights(kept, average.of(key), {}, key)
+                    network = kept
+                checkpoint.save(network, self.folder(name) / f'{key}.safetensors',
+                                recipe=self.recipe.name, scale=self.recipe.scale, stage=name,
+                                seed=self.setting.seed, steps=stage.steps)
+            resume.write_json(self.folder(name) / RECORD, {
+                'identity': stage_identity(self.recipe, self.setting, name)})
+        self.fabric.barrier()
+
+
+@dataclass
+class _State:
+    """A stage under way."""
+
+    name: str
+    graph: Graph
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    step: int
+
+
+def _shown(values: Mapping[str, float]) -> str:
+    return ', '.join(f'{k} {v:.4g}' for k, v in values.items())

@@ -21,10 +21,20 @@ class Command(NamedTuple):
 COMMANDS = {
     'track': Command('rgbt_tracker_ros.cli_track:main',
                      'follow a target through videos or folders of images'),
+    'evaluate': Command('rgbt_tracker_ros.cli_evaluate:main',
+                        'score trackers on a data set, or results of others'),
+    'play': Command('rgbt_tracker_ros.cli_play:main',
+                    'play a bag, a sequence or videos into ROS 2 topics, as cameras would'),
     'demo': Command('rgbt_tracker_ros.demo:main',
                     'play a clip to the tracker node over ROS 2 and show what comes back'),
     'train': Command('rgbt_tracker_ros.distillation.cli:main',
-                     'train the weights'),
+                     'train a recipe: a tracker, or a teacher and its student'),
+    'export': Command('rgbt_tracker_ros.distillation.cli_export:main',
+                      'take the student of a trained recipe to a file that tracks'),
+    'recipes': Command('rgbt_tracker_ros.distillation.cli_recipes:main',
+                       'list the recipes: what they need, what their networks cost'),
+    'claims': Command('rgbt_tracker_ros.claims.cli:main',
+                      'measure and judge what the recipes claim'),
 }
 # Read by libraries when they are loaded; what the user has set stays.
 _ENVIRONMENT = {

@@ -32,6 +32,7 @@ from rgbt_tracker_ros.evaluation.trackers import (
     TrackerSpec,
     parse_trackers,
 )
+from rgbt_tracker_ros.processes import terminable
 
 
 class CommandError(Exception):
@@ -55,26 +56,33 @@ def _evaluate(args: Namespace) -> int:
         raise CommandError('--layout and --root are needed; see rgbt evaluate --help')
     if args.json not in (None, '-') and not Path(args.json).absolute().parent.is_dir():
         raise CommandError(f'{args.json}: its folder does not exist; make it first')
-    trackers = args.tracker or ([] if args.results else ['student'])
+    trackers = args.tracker or ([] if args.results or args.ros_records else ['student'])
     opening = _opening(args, images=bool(trackers))
     dataset = opening.open()
     names = _selected(args, dataset)
     convention = args.convention or default_convention(args.layout)
     config = read_config(args.config) if args.config else None
     specs = parse_trackers(trackers, config, args.device)
+    if args.through_ros:
+        from rgbt_tracker_ros.ros_evaluation import run_in_node
+        run_in_node(specs)      # say no before any work
     files = [score_files(text, dataset, names, convention) for text in args.results]
     _check_labels([*(s.name for s in specs), *(f.tracker for f in files)])
     for failure in (f for done in files for f in done.failures):
         _complain(failure)
     try:
         outcomes = _run(args, specs, opening, names)
+        played = _through_ros(args, specs, opening, names, convention)
     except KeyboardInterrupt:
         kept = _cache_folder(args)
         print('rgbt evaluate: interrupted; ' + (
             f'finished sequences are kept in {kept}, the same command goes on' if kept else
             'nothing is kept: give --out, --report or --json'), file=sys.stderr)
         return 130
-    everything = [*(score_outcome(o, dataset, convention) for o in outcomes), *files]
+    offline = [score_outcome(o, dataset, convention) for o in outcomes]
+    for done in offline:
+        done.mode = 'offline' if played else ''
+    everything = [*offline, *played, *files]
     for done in everything:
         done.provenance |= {'command': args.command, 'processes': args.processes,
                             'layout': args.layout, 'root': str(args.root)}
@@ -143,6 +151,27 @@ def _run(args: Namespace, specs: list[TrackerSpec], opening: Opening,
     return outcomes
 
 
+def _through_ros(args: Namespace, specs: list[TrackerSpec], opening: Opening, names: list[str],
+                 convention: str) -> list[Evaluated]:
+    from rgbt_tracker_ros.ros_evaluation import heard, run_in_node, run_through_ros
+    if args.ros_records:
+        played = heard(args.ros_records, opening.open(), names, convention)
+        for failure in played[0].failures:
+            _complain(failure)
+        return played
+    if not args.through_ros:
+        return []
+    from tqdm import tqdm
+    quiet = not (args.progress or sys.stderr.isatty())
+    with tqdm(unit='pair', desc='through ROS', disable=quiet, leave=False) as bar, terminable():
+        def report(count: int) -> None:
+            bar.update(count)
+
+        return run_through_ros(run_in_node(specs), opening, names, _cache_folder(args), convention,
+                               speed=args.rate, fresh=args.fresh, complain=_complain,
+                               report=report)
+
+
 def _complain(failure: Failure) -> None:
     print(failure.trace, end='', file=sys.stderr)
     print(f'rgbt evaluate: {failure.tracker} failed on {failure.sequence}: {failure.error}',
@@ -161,9 +190,9 @@ def _write(args: Namespace, dataset: Dataset, everything: list[Evaluated]) -> No
     text = sys.stderr if args.json == '-' else sys.stdout
     scored = [done for done in everything if done.scores]
     for done in scored:
-        print(scores_table(done.run), end='\n\n', file=text)
+        print(scores_table(done.labelled), end='\n\n', file=text)
     if len(scored) > 1:
-        print(comparison_table([done.run for done in scored]), end='\n\n', file=text)
+        print(comparison_table([done.labelled for done in scored]), end='\n\n', file=text)
     if args.json:
         data = [done.to_json() for done in everything]
         write_json(args.json, data[0] if len(data) == 1 else data)
@@ -173,8 +202,8 @@ def _write(args: Namespace, dataset: Dataset, everything: list[Evaluated]) -> No
         for done in scored:
             # in this format files of two trackers would have one name
             shared = '{tracker}' not in FORMATS[form].path
-            folder = args.save_results / done.tracker if shared else args.save_results
-            files = write_results(done.results_in_full(dataset), folder, done.tracker, form)
+            folder = args.save_results / done.file_name if shared else args.save_results
+            files = write_results(done.results_in_full(dataset), folder, done.file_name, form)
             written += [file.parent for file in files[:1]]
     if args.report and scored:
         written.append(_report(args, dataset, scored))
@@ -184,7 +213,7 @@ def _write(args: Namespace, dataset: Dataset, everything: list[Evaluated]) -> No
 
 def _report(args: Namespace, dataset: Dataset, scored: list[Evaluated]) -> Path:
     from rgbt_tracker_ros.evaluation.report import ReportOptions, ReportRun, write_report
-    runs = [ReportRun(done.run, done.results, dataset, provenance=done.facts())
+    runs = [ReportRun(done.run, done.results, dataset, done.mode, done.figures, done.facts())
             for done in scored]
     return write_report(runs, args.report, ReportOptions(f'{args.layout}, {args.root.name}'))
 

@@ -8,27 +8,24 @@ that the tracker has the processor to itself.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-import queue
-import signal
 import sys
-import threading
 import time
-from typing import IO, Any
 
 from tqdm import tqdm
 
 from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
 from rgbt_tracker_ros.demo_report import ANSWER_SHARE, Results, save_pictures
 from rgbt_tracker_ros.processes import (
+    JsonLines,
     NodeProcess,
     ProcessError,
     free_domain,
     ros_environment,
     shm_profile,
+    terminable,
 )
 
 START_PATIENCE = 120.0  # s until the tracker is up: loading torch from a slow disk takes long
@@ -46,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output: Path = options.output
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with _terminable():
+        with terminable():
             results = run(output, options.device, options.model, options.fault)
         results.save(output / 'demo.json')
         save_pictures(results, output)
@@ -89,7 +86,7 @@ def run(output: Path, device: str = 'auto', model: str = '',
         print('starting rgbt_tracker ...', flush=True)
         tracker = start('tracker_node', tracker_parameters)
         client = start('demo_client', pipe=True)
-        records = _Records(client, output / 'records.jsonl')
+        records = JsonLines(client, output / 'records.jsonl')
         _until(lambda: results.ready, START_PATIENCE, records, results, (tracker, client),
                'rgbt_tracker did not come up')
         print(f'rgbt_tracker runs on {results.device}: {results.model}', flush=True)
@@ -113,40 +110,7 @@ def run(output: Path, device: str = 'auto', model: str = '',
     return results
 
 
-class _Records:
-    """What the client tells, read in a thread, and kept in a file."""
-
-    def __init__(self, client: NodeProcess, copy: Path) -> None:
-        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._heard = time.monotonic()
-        threading.Thread(target=self._read, args=(client.lines, copy), daemon=True).start()
-
-    @property
-    def silent(self) -> float:
-        """Seconds since the last pair or answer."""
-        return time.monotonic() - self._heard
-
-    def take(self, timeout: float) -> Iterator[dict[str, Any]]:
-        """Yield what has come; wait up to `timeout` s for the first."""
-        try:
-            line = self._lines.get(timeout=timeout)
-            while True:
-                record = json.loads(line)
-                if record['kind'] in ('sent', 'track'):
-                    self._heard = time.monotonic()
-                yield record
-                line = self._lines.get_nowait()
-        except queue.Empty:
-            return
-
-    def _read(self, lines: IO[bytes], copy: Path) -> None:
-        with open(copy, 'wb') as file:
-            for line in lines:
-                file.write(line)
-                self._lines.put(line)
-
-
-def _until(done: Callable[[], bool], patience: float, records: _Records, results: Results,
+def _until(done: Callable[[], bool], patience: float, records: JsonLines, results: Results,
            processes: Sequence[NodeProcess], complaint: str) -> None:
     """Take records until `done`.
 
@@ -164,18 +128,6 @@ def _until(done: Callable[[], bool], patience: float, records: _Records, results
         if time.monotonic() > deadline:
             logs = '\n'.join(p.tail() for p in processes)
             raise DemoError(f'{complaint} within {patience:.0f} s\n{logs}')
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Make SIGTERM end the children too."""
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

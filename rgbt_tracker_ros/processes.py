@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 import errno
 import fcntl
+import json
 import math
 import os
 from pathlib import Path
+import queue
 import random
 import re
 import shutil
@@ -19,8 +21,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 DOMAINS = range(1, 102)  # safe on every platform: their ports are below the ephemeral ones
 PACKAGE = Path(__file__).resolve().parent
@@ -29,7 +33,9 @@ PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE',  # read by Fast DDS 2, of
 
 
 class ProcessError(RuntimeError):
-    """A process that ended too early, or didn't do its part; the text ends with its log."""
+    """A process that ended too early, didn't do its part (the text ends with its log), or has no
+    place to run.
+    """
 
 
 @contextmanager
@@ -38,7 +44,7 @@ def free_domain() -> Iterator[int]:
 
     A lock keeps the borrowers apart, and a look at the domain's port the other ROS programs.
 
-    :raises RuntimeError: if none is free.
+    :raises ProcessError: if none is free.
     """
     for domain in random.sample(DOMAINS, len(DOMAINS)):
         path = Path(tempfile.gettempdir()) / f'rgbt_tracker_ros_domain_{domain}.lock'
@@ -52,7 +58,7 @@ def free_domain() -> Iterator[int]:
                 return
         finally:
             os.close(lock)
-    raise RuntimeError(f'none of the ROS domains {DOMAINS[0]} to {DOMAINS[-1]} is free; '
+    raise ProcessError(f'none of the ROS domains {DOMAINS[0]} to {DOMAINS[-1]} is free; '
                        'end the programs that use them')
 
 
@@ -197,3 +203,54 @@ class NodeProcess:
                 self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+class JsonLines:
+    """The JSON lines that a process writes, read in a thread, and kept in a file."""
+
+    def __init__(self, process: NodeProcess, copy: Path) -> None:
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._heard = time.monotonic()
+        self._thread = threading.Thread(target=self._read, args=(process.lines, copy), daemon=True)
+        self._thread.start()
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last pair or answer."""
+        return time.monotonic() - self._heard
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has closed its output, and all of it was taken."""
+        return not self._thread.is_alive() and self._lines.empty()
+
+    def take(self, timeout: float) -> Iterator[dict[str, Any]]:
+        """Yield what has come; wait up to `timeout` s for the first."""
+        try:
+            line = self._lines.get(timeout=timeout)
+            while True:
+                record = json.loads(line)
+                if record['kind'] in ('sent', 'pair', 'track'):
+                    self._heard = time.monotonic()
+                yield record
+                line = self._lines.get_nowait()
+        except queue.Empty:
+            return
+
+    def _read(self, lines: IO[bytes], copy: Path) -> None:
+        with open(copy, 'wb') as file:
+            for line in lines:
+                file.write(line)
+                self._lines.put(line)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Make SIGTERM end the children too."""
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -15,6 +15,8 @@ FILES = sorted(ROOT.glob('launch/*.launch.py'))
 PROMISED = {
     'tracker.launch.py': {'namespace', 'params_file', 'use_sim_time', 'rgb_topic', 'thermal_topic',
                           'device', 'autostart', 'log_level', 'respawn'},
+    'evaluate.launch.py': {'root', 'layout', 'sequence', 'rate', 'output', 'tracker',
+                           'params_file', 'device'},
     'demo.launch.py': {'rgb', 'thermal', 'rate', 'loop', 'compressed', 'fault', 'fault_stream'},
 }
 

@@ -45,7 +45,7 @@ def entry_points(pyproject: str) -> dict[str, str]:
 
 def test_entry_points(pyproject: str) -> None:
     found = entry_points(pyproject)
-    assert set(found) == {'rgbt', 'tracker_node', 'player_node'}
+    assert set(found) == {'rgbt', 'tracker_node', 'player_node', 'evaluation_client'}
     for target in found.values():
         module, function = target.split(':')
         assert callable(getattr(importlib.import_module(module), function))
@@ -124,13 +124,18 @@ def imported(folder: Path) -> Iterator[str]:
 OURS = {PACKAGE, *sys.stdlib_module_names}
 # what it is called in package.xml, in pyproject.toml; '' where it can't be had that way
 ELSEWHERE = {
-    'cv2': ('python3-opencv', 'opencv-python-headless'),
+    'cv2': ('python3-opencv', 'opencv-contrib-python-headless'),
     'numpy': ('python3-numpy', 'numpy'),
     'tqdm': ('python3-tqdm', 'tqdm'),
     'yaml': ('python3-yaml', 'PyYAML'),
     'torch': ('', 'torch'),
     'safetensors': ('', 'safetensors'),
+    'rosbags': ('', 'rosbags'),
     **dict.fromkeys(('launch', 'launch_ros', 'vision_msgs', 'message_filters', 'cv_bridge'), None),
+    'apsw': ('', ''),   # comes with rosbags
+    'scipy': ('', ''),  # for KAIST's .vbb files alone
+    # the extra `train`
+    **dict.fromkeys(('lightning_fabric', 'matplotlib', 'tensorboard'), ('', '')),
     # these come with ros-rclpy
     **dict.fromkeys(('builtin_interfaces', 'lifecycle_msgs', 'rcl_interfaces', 'rosgraph_msgs'),
                     None),

@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, TimeReference
 from test_playback import CALIBRATION
 
 from rgbt_tracker_ros.msg import Track
@@ -31,6 +31,8 @@ TOPICS = {
     'rgb/image_raw/compressed': CompressedImage,
     'thermal/image_raw/compressed': CompressedImage,
     'rgb/camera_info': CameraInfo,
+    'thermal/camera_info': CameraInfo,
+    'rgbt_player/pairs': TimeReference,
     'rgbt_player/groundtruth': Track,
     '/clock': Clock,
 }

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
+import math
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,6 +49,20 @@ def parser() -> ArgumentParser:
                      help="settings of the tracker: YAML, also the node's tracker.yaml")
     who.add_argument('--device', default='auto', metavar='auto|cpu|cuda:N',
                      help='where networks compute (auto)')
+    ros = made.add_argument_group('through ROS', (
+        'The recording is played into the running node; its answers are scored in two ways. '
+        '"through ROS": the answer to each pair, however late, and the last one held where a pair '
+        'was dropped. "through ROS, live": what was known when each pair was taken, the newest '
+        'answer published by then. The age of an answer is the time from both images being out to '
+        'its publication.'))
+    ros.add_argument('--through-ros', action='store_true',
+                     help='also play every sequence into the running node, and score what it '
+                          'answers, late answers and dropped pairs and all (student and '
+                          '.safetensors)')
+    ros.add_argument('--rate', metavar='X', type=_factor, default=1.0,
+                     help='factor of their own rate at which they are played (1)')
+    ros.add_argument('--ros-records', metavar='DIR', type=Path,
+                     help='score what evaluate.launch.py has written down: SEQUENCE.jsonl')
     add('--convention', metavar='NAME', choices=list(CONVENTIONS),
         help=f"how it is scored; default: the layout's own, or plain: {', '.join(CONVENTIONS)}")
     add('--json', metavar='FILE', help="where the scores go; '-' is standard output")
@@ -74,6 +89,16 @@ def _names(text: str) -> list[str]:
     if not all(names):
         raise ArgumentTypeError(f'{text!r} is not a list of names with commas between them')
     return names
+
+
+def _factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.001 <= value <= 1000:
+        raise ArgumentTypeError(f'{text!r} is not a number from 0.001 to 1000')
+    return value
 
 
 def _positive(text: str) -> int:

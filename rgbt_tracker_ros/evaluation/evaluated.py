@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+import re
 from typing import Any
 
 from rgbt_tracker_ros.data.layouts import Dataset, LayoutError
@@ -24,7 +25,8 @@ class Evaluated:
     """A tracker's results and scores of the sequences that it finished, in the same order.
 
     `answers`: of those that were tracked here, by name. `provenance`: JSON values that say where
-    the figures come from.
+    the figures come from. `mode`: how it was run, where that is done in several ways. `figures`:
+    key figures besides the scores; `extra`: JSON values besides a sequence's scores, by its name.
     """
 
     tracker: str
@@ -34,6 +36,24 @@ class Evaluated:
     answers: Mapping[str, Answers] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
+    mode: str = ''
+    figures: Mapping[str, float] = field(default_factory=dict)
+    extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Name of tracker and mode, for tables."""
+        return f'{self.tracker} ({self.mode})' if self.mode else self.tracker
+
+    @property
+    def file_name(self) -> str:
+        """The same, for files."""
+        return '_'.join([self.tracker, *re.findall(r'\w+', self.mode)])
+
+    @property
+    def labelled(self) -> Run:
+        """The scores, called by the label."""
+        return replace(self.run, tracker=self.label)
 
     @property
     def run(self) -> Run:
@@ -66,6 +86,10 @@ class Evaluated:
             timing = Timing.of(answers.seconds)
             if timing is not None and name in data['sequences']:
                 data['sequences'][name] |= asdict(timing)
+        for name, values in self.extra.items():
+            data['sequences'][name] |= values
+        if self.mode:
+            data |= {'mode': self.mode, 'figures': dict(self.figures)}
         return {**data, 'failed': {f.sequence: f.error for f in self.failures},
                 'provenance': self.provenance}
 

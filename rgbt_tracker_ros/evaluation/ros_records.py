@@ -107,7 +107,7 @@ class RosRecords:
         """
         missing = [n for n in range(first, stop) if n not in self.pairs]
         if missing:
-            raise RecordError(f'{len(missing)} of the pairs {first} to {stop - 1} were not played; '
+            raise RecordError(f'{len(missing)} of pairs {first} to {stop - 1} were not played; '
                               f'the first of them is {missing[0]}')
         pairs = [self.pairs[n] for n in range(first, stop)]
         if not any(p.stamp in self.answers for p in pairs):
@@ -207,7 +207,7 @@ class Latency:
                 'age_ms': {'p50': float(p50), 'p95': float(p95)},
                 'states': {s.name.lower(): int(self.states[s]) for s in State if self.states[s]}}
 
-    def figures(self) -> dict[str, float | int | str]:
+    def figures(self) -> dict[str, float]:
         """Return the figures for the report, by what they are called there."""
         p50, p95 = np.percentile(self.ages, (50, 95)) * 1e3
         count = max(1, len(self.ages))

@@ -49,6 +49,34 @@ def compressed_message(frame: NDArray[Any], quality: int = 90) -> CompressedImag
     return CompressedImage(format=f'{encoding}; {kind} compressed {pixels}', data=data)
 
 
+def as_image(message: Any) -> Image | CompressedImage:
+    """Return the image of a recording (ROS 1 or 2, any type with its fields), bytes untouched."""
+    data = array('B')
+    data.frombytes(np.ascontiguousarray(message.data, np.uint8).data)
+    made: Image | CompressedImage
+    if hasattr(message, 'encoding'):
+        made = Image(height=message.height, width=message.width, encoding=message.encoding,
+                     is_bigendian=int(message.is_bigendian), step=message.step, data=data)
+    else:
+        made = CompressedImage(format=message.format, data=data)
+    made.header.frame_id = message.header.frame_id
+    return made
+
+
+def as_camera_info(message: Any) -> CameraInfo:
+    """Return the calibration of a recording, of ROS 1 (`K`) or 2 (`k`)."""
+    made = CameraInfo(height=message.height, width=message.width,
+                      distortion_model=message.distortion_model,
+                      binning_x=message.binning_x, binning_y=message.binning_y)
+    made.header.frame_id = message.header.frame_id
+    for name in 'dkrp':
+        numbers = getattr(message, name if hasattr(message, name) else name.upper())
+        setattr(made, name, [float(v) for v in numbers])
+    for name in ('x_offset', 'y_offset', 'height', 'width', 'do_rectify'):
+        setattr(made.roi, name, getattr(message.roi, name))
+    return made
+
+
 def read_camera_info(path: str | Path) -> CameraInfo:
     """Read a calibration as camera_calibration writes it (YAML).
 

@@ -80,7 +80,8 @@ def main(names: str, out: str, steps: str, lives: str = '') -> None:
         extra = tuple(f'stages.{place.split(".")[0]}.{key}' for place in SIZES[name]
                       for key in ('save_every=2', 'ema=0.9'))
         folder = Path(out) / name if ',' in names else Path(out)
-        train(small(name, int(steps), extra=extra), folder)
+        trainer = train(small(name, int(steps), extra=extra), folder)
+    trainer.close()  # once: processes that let go of one another can't meet again
 
 
 if __name__ == '__main__':

@@ -98,6 +98,7 @@ def test_bfloat16(network: Network) -> None:
 
 
 def test_tracking_pass_is_the_training_pass(network: Network) -> None:
+    """P14."""
     # one view of the template and as many steps as in training: the same score
     config = network.config.as_dict() | {'augment': False, 'template_steps': 3}
     tracker = build(name_of(network), **config)

@@ -31,6 +31,7 @@ def problem(seed: int, images: int = 3, size: int = 4) -> tuple[Tensor, Tensor, 
 
 @pytest.mark.parametrize('size', [1, 3, 4])
 def test_unfolded_product_is_the_convolution(size: int) -> None:
+    """P11."""
     g = torch.Generator().manual_seed(size)
     features = torch.randn(2, 3, 5, 8, 8, generator=g)
     weight = torch.randn(2, 5, size, size, generator=g)
@@ -42,6 +43,7 @@ def test_unfolded_product_is_the_convolution(size: int) -> None:
 
 @pytest.mark.parametrize('seed', range(3))
 def test_transpose_and_gradient_agree_with_autograd(seed: int) -> None:
+    """P11."""
     patches, weight, distance = problem(seed)
     residual = torch.randn(2, patches.shape[2], generator=torch.Generator().manual_seed(9))
     product = (apply_filter(patches, weight) * residual).sum(1)
@@ -58,6 +60,7 @@ def test_transpose_and_gradient_agree_with_autograd(seed: int) -> None:
 
 
 def test_gradient_through_the_unrolled_steps() -> None:
+    """P11."""
     patches, weight, distance = problem(5)
     optimizer = FilterOptimizer(sigma=0.7)
     with torch.no_grad():
@@ -87,6 +90,7 @@ def test_all_that_is_learned_gets_a_gradient() -> None:
 @pytest.mark.parametrize('seed', range(8))
 @pytest.mark.parametrize('size', [3, 4])
 def test_objective_never_rises(seed: int, size: int) -> None:
+    """P11: on random features."""
     patches, weight, distance = problem(seed, size=size)
     optimizer = FilterOptimizer(sigma=0.7)
     maps = optimizer.maps(distance)

@@ -24,7 +24,7 @@ from rgbt_tracker_ros.models.network import Network, NetworkConfig
 @pytest.mark.parametrize('pattern, expected', [
     ('blocks.*.rgb', ['blocks.2.rgb', 'blocks.10.rgb']),  # not rgb_teacher, not in text order
     ('blocks.{10,2}.rgb', ['blocks.10.rgb', 'blocks.2.rgb']),
-    ('score', ['score']), ('nothing', []), ('blocks.{2, 10}.*', [
+    ('score', ['score']), ('nothing', []), ('blocks.{2,3}.rgb', []), ('blocks.{2, 10}.*', [
         'blocks.2.rgb', 'blocks.2.rgb_teacher', 'blocks.10.rgb'])])
 def test_layers_by_pattern(pattern, expected):
     assert expand(pattern, ['blocks.10.rgb', 'blocks.2.rgb', 'score', 'blocks.2.rgb_teacher',

@@ -10,7 +10,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from recipe_kit import SIZES, small
+from recipe_kit import SIZES, small, train
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 import torch
@@ -277,6 +277,23 @@ def test_nothing_of_the_teachers_is_left_of_a_coupled_training_graph(run, tmp_pa
     logits = track(exported, batch).logits
     assert torch.equal(logits, track(trained, batch).logits)
     torch.testing.assert_close(logits, trained.taps(batch)['score'])
+
+
+def test_nothing_of_adapters_is_left_of_a_student(tmp_path):
+    """P12: they map features in training; neither the checkpoint nor the file has them."""
+    trainer = train(small('cmd_rgbt'), tmp_path / 'run')
+    learned = torch.load(trainer.state_file, weights_only=True)['graph']
+    adapters = {k for k in learned if k.startswith('terms.')}
+    assert {k.split('.')[1] for k in adapters} == {'scfd', 'mpsd'}
+    assert all('adapter' in k for k in adapters)
+    assert export(tmp_path / 'run', tmp_path / 'a.safetensors') == 0
+    exported = load_file(tmp_path / 'a.safetensors')
+    assert not [k for k in exported if 'adapter' in k or k.startswith('terms.')]
+    spec = trainer.recipe.stages['student'].networks['student']
+    student = registry.build(spec.type, **spec.config)
+    assert exported.keys() == {k for k in student.state_dict() if 'num_batches' not in k}
+    for key, value in exported.items():
+        assert torch.equal(value, learned[f'networks.student.{key}']), key
 
 
 def test_the_commit_is_told_where_there_is_one(monkeypatch):

@@ -24,7 +24,6 @@ from rgbt_tracker_ros.distillation.losses.style_content import content, style
 from rgbt_tracker_ros.distillation.losses.task import (
     box_loss,
     center_target,
-    decode_at_peak,
     dense_task,
     focal,
     gaussian_radius,
@@ -33,6 +32,7 @@ from rgbt_tracker_ros.distillation.losses.task import (
     task,
     task_per_sample,
 )
+from rgbt_tracker_ros.models.paper_head import decode
 
 
 def draw(*shape, seed=0, scale=1.0):
@@ -56,10 +56,12 @@ def test_center_target_peaks_at_the_nearest_cell():
     # 36.7, r3 = (-28 + sqrt(784 + 336)) / 2 = 2.73: the least, in whole cells
     (10.0, 10.0, 2), (4.0, 4.0, 1), (2.0, 2.0, 0), (0.1, 0.1, 0), (16.0, 4.0, 1)])
 def test_radius_by_hand(w, h, radius):
+    """P3."""
     assert gaussian_radius(torch.tensor([w]), torch.tensor([h])).item() == radius
 
 
 def test_gaussian_target_is_cut_at_its_radius():
+    """P3."""
     # 10 of 16 cells wide: radius 2, sigma 5 / 6; centre (0.5, 0.5) is cell 8
     box = torch.tensor([[0.1875, 0.1875, 0.625, 0.625]])
     heat = gaussian_target(box, 16)[0, 0]
@@ -71,6 +73,7 @@ def test_gaussian_target_is_cut_at_its_radius():
 
 
 def test_focal_by_hand():
+    """P3."""
     logits = torch.tensor([[[[0.0, 0.0]]]])
     target = torch.tensor([[[[1.0, 0.5]]]])
     # p = 1/2: hit 0.5^2 log 2, miss (1 - 0.5)^4 0.5^2 log 2
@@ -95,6 +98,7 @@ def test_focal_stays_finite_where_the_score_is_certain():
     ((0, 0, 2, 2), (1, 0, 3, 2), 1 / 3 - 0.0),  # union 6 is the hull
     ((0, 0, 2, 2), (1, 1, 3, 3), 1 / 7 - 2 / 9)])
 def test_giou_by_hand(a, b, expected):
+    """P3."""
     value = giou(torch.tensor(a, dtype=torch.float32), torch.tensor(b, dtype=torch.float32))
     assert value.item() == pytest.approx(expected, abs=1e-6)
 
@@ -110,8 +114,9 @@ def perfect(box, cells=8):
 
 
 def test_decoding_the_encoded_box_gives_it_back():
+    """P2: by the loss."""
     box = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.55, 0.1, 0.2, 0.6]])
-    found = decode_at_peak(*perfect(box))
+    found = decode(*perfect(box))
     assert torch.allclose(found, torch.cat((box[:, :2], box[:, :2] + box[:, 2:]), 1), atol=1e-6)
     parts = task(*perfect(box), box)
     assert parts['giou'] < 1e-5 and parts['l1'] < 1e-6 and parts['focal'] < 1e-3
@@ -204,6 +209,47 @@ def test_maps_and_tokens_are_the_same_features():
         style(a, b[..., :4])
     with pytest.raises(ValueError, match=r"axis is 'batch'; use tokens or channels"):
         style(a, b, axis='batch')
+
+
+HEAT = torch.tensor([[0.3, 0.3, 0.4, 0.4], [0.0, 0.5, 0.5, 0.5]])  # boxes of two samples
+
+
+def test_soft_focus_weighs_search_tokens_alone():
+    a, b, score = draw(2, 4 + 64, 5), draw(2, 4 + 64, 5, seed=1), torch.zeros(2, 1, 8, 8)
+    weight = torch.cat((torch.ones(2, 4, 1), gaussian_target(HEAT, 8).flatten(1)[..., None] + 0.5),
+                       1)
+    for loss in (style, content):
+        assert loss(a, b, HEAT, score, local='soft') == loss(a * weight, b * weight)
+        assert loss(a, b, HEAT, score) == loss(a, b)
+
+
+def test_hard_focus_adds_the_loss_of_the_targets_tokens():
+    a, b, score = draw(2, 4 + 256, 5), draw(2, 4 + 256, 5, seed=1), torch.zeros(2, 1, 16, 16)
+    inside = gaussian_target(HEAT, 16).flatten(1) > 0
+    assert (inside.sum(1) > 1).all()
+    for loss in (style, content):
+        extra = [loss(a[i:i + 1, 4:][:, inside[i]], b[i:i + 1, 4:][:, inside[i]])
+                 for i in range(2)]
+        found = loss(a, b, HEAT, score, local='hard') - loss(a, b)
+        assert found.item() == pytest.approx(sum(extra).item() / 2, rel=1e-4)
+
+
+def test_hard_focus_on_one_cell_is_finite():
+    a, box = draw(1, 16, 3).requires_grad_(), torch.tensor([[0.4, 0.4, 0.1, 0.1]])
+    score = torch.zeros(1, 1, 4, 4)
+    (style(a, draw(1, 16, 3, seed=1), box, score, local='hard')
+     + content(a, draw(1, 16, 3, seed=1), box, score, local='hard')).backward()
+    assert a.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('options, text', [
+    ({'local': 'some'}, 'use none, soft, hard'), ({'local': 'soft'}, 'needs the inputs box'),
+    ({'local': 'hard', 'axis': 'channels', 'box': HEAT, 'score': torch.zeros(2, 1, 4, 4)},
+     'leave out axis'),
+    ({'local': 'soft', 'box': HEAT, 'score': torch.zeros(2, 1, 9, 9)}, 'some were eliminated')])
+def test_wrong_focus_is_refused(options, text):
+    with pytest.raises(ValueError, match=text):
+        style(draw(2, 64, 3), draw(2, 64, 3), **options)
 
 
 # --- responses
@@ -456,8 +502,6 @@ def test_features_of_other_widths_need_an_adapter():
     loss = Features('conv')
     assert loss(a, b).isfinite() and sum(p.numel() for p in loss.parameters()) == 4 * 8 + 8
     assert isinstance(loss, nn.Module) and score_mse(a, a) == 0
-    both = Features()(b, b + 1, b - 1)
-    assert both.item() == pytest.approx(0, abs=1e-12)  # the mean of two teachers
 
 
 # --- calibration

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ import torch
 
 from rgbt_tracker_ros.data.image_samples import ImageSamples
 from rgbt_tracker_ros.data.options import OptionError
-from rgbt_tracker_ros.data.pair_sources import SOURCES, CropSizes, build_source, source_class
+from rgbt_tracker_ros.data.pair_sources import (
+    SOURCES,
+    CropSizes,
+    RenderedSource,
+    build_source,
+    source_class,
+)
 from rgbt_tracker_ros.data.pseudo_boxes import (
     BOXES,
     SIDE,
@@ -179,12 +186,23 @@ def test_template_and_search_are_one_region_at_one_instant(generator):
 
 
 def test_nothing_but_pseudo_boxes_is_told():
+    """P11: in batches of made-up scenes."""
     source = build_source('unlabelled_scenes', 2, SMALL)
     pictures = source.pictures(range(2), height=64)
     assert [p.shape for p in pictures] == [(2, 3, 64, 80), (2, 1, 64, 80)]
     boxes = source.pseudo_boxes(range(50))
     assert boxes.shape == (50, BOXES, 4)
     assert (boxes[..., 2:] > 0).all() and boxes[..., 0].min() > -SIDE
+
+
+def test_made_up_scenes_have_no_way_to_ask_for_true_boxes():
+    """P11: all that the type gives is named here; what holds a box is a pseudo box."""
+    kind = source_class('unlabelled_scenes')
+    own = {n for n in dir(kind) if not n.startswith('_')} - set(dir(RenderedSource))
+    assert own == {'pictures', 'pseudo_boxes', 'Options', 'kind'}
+    batch = build_source('unlabelled_scenes', 2, SMALL).batch(range(2))
+    assert {k for k in batch if 'box' in k} == {'template_box', 'search_box'}
+    assert get_type_hints(kind.pictures)['return'] == tuple[torch.Tensor, torch.Tensor]
 
 
 def test_the_boxes_of_a_batch_are_pseudo_boxes_of_its_pictures():

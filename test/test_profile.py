@@ -37,6 +37,7 @@ def two_stream():
     ('teacher', 'fuse.', False, 10.62, 5e-4),
 ])
 def test_parameters_at_full_scale(two_stream, kind, pattern, trained, millions, tolerance):
+    """P8, P10."""
     found = parameters(two_stream(kind), pattern, trained)
     assert found / 1e6 == pytest.approx(millions, rel=tolerance)
 
@@ -45,10 +46,12 @@ def test_parameters_at_full_scale(two_stream, kind, pattern, trained, millions, 
     ('two_stream', 57.75, 1e-3), ('pruned', 42.70, 1e-3), ('unprompted', 59.1, 1e-3),
     ('teacher', 59.1, 2e-3)])
 def test_macs_of_two_streams_at_full_scale(two_stream, kind, giga, tolerance):
+    """P8, P10: linear layers and convolutions."""
     assert tracking_macs(two_stream(kind)).layers / 1e9 == pytest.approx(giga, rel=tolerance)
 
 
 def test_elimination_saves_a_quarter(two_stream):
+    """P8."""
     plain, pruned = (tracking_macs(two_stream(k)) for k in ('two_stream', 'pruned'))
     assert pruned.layers / plain.layers == pytest.approx(0.739, abs=5e-4)
     assert pruned.products < 0.75 * plain.products
@@ -56,6 +59,7 @@ def test_elimination_saves_a_quarter(two_stream):
 
 @pytest.mark.parametrize('fusion', ['sum', 'prompt0'])
 def test_macs_of_the_one_stream_student(fusion):
+    """P10."""
     # 29.0 G are one ViT with its head; the second modality's patches come on top
     macs = tracking_macs(on_meta('one_stream', fusion=fusion)).layers / 1e9
     assert macs == pytest.approx(29.0, rel=0.01)

@@ -22,7 +22,8 @@ ALL = [(name, scale) for name in names() for scale in scales(name)]
 
 def test_there_are_four_systems_and_the_shipped_student_at_two_scales():
     assert names() == ['ckd', 'cmd_rgbt', 'cmd_tir', 'mutual_prompt', 'student']
-    assert {(n, s) for n in names() for s in ('tiny', 'full')} == set(ALL)
+    # and a teacher that has to come from somewhere
+    assert {(n, s) for n in names() for s in ('tiny', 'full')} | {('cmd_tir', 'rgb')} == set(ALL)
 
 
 @pytest.mark.parametrize('path', sorted(p for p in PACKAGE.rglob('*.py')),
@@ -211,6 +212,17 @@ def test_the_list_tells_needs_and_costs(tmp_path, capsys):
     assert whole['tracking_macs'] == pytest.approx(57.75e9, rel=0.01)
     assert one['stages']['joint']['training_graph']['parameters'] == pytest.approx(
         368.9e6, rel=0.01)
+
+
+@pytest.mark.parametrize('name, stage, network, giga, millions', [
+    ('ckd', 'joint', 'tracker', 57.75, 183.9), ('ckd', 'mce', 'tracker', 42.70, 183.9),
+    ('mutual_prompt', 'teacher', 'teacher', 59.1, None),
+    ('mutual_prompt', 'student', 'student', 29.0, None)])
+def test_the_full_scale_has_the_published_costs(name, stage, network, giga, millions):
+    """P8, P10: what the recipe trains, each to 1 %."""
+    found = cli_recipes.describe(load_recipe(name, 'full'))['stages'][stage]['networks'][network]
+    assert found['tracking_macs'] / 1e9 == pytest.approx(giga, rel=0.01)
+    assert not millions or found['tracking_parameters'] / 1e6 == pytest.approx(millions, rel=0.01)
 
 
 def test_the_student_of_cmd_is_a_third_of_its_teacher_at_half_the_cost():

@@ -43,6 +43,7 @@ def test_taps_and_their_shapes(network: Network) -> None:
 
 
 def test_tracking_pass_is_the_training_pass(network: Network) -> None:
+    """P14."""
     batch = batch_for(network, [0, 1])
     network.taps(batch_for(network, [5, 6, 7, 8]))  # move the running statistics
     network.eval()

@@ -278,7 +278,7 @@ def test_a_training_that_diverges_stops_with_the_checkpoint_before(tmp_path, mon
     assert torch.load(tmp_path / 'resume.pt', weights_only=True)['step'] == 2
 
 
-@pytest.mark.parametrize('content', [b'', b'not a checkpoint', None])
+@pytest.mark.parametrize('content', [b'', b'not a checkpoint', b'export A=1; b\n', None])
 def test_a_damaged_checkpoint_is_named(tmp_path, content):
     recipe = small('student')
     train(recipe, tmp_path, until=2)

@@ -52,6 +52,7 @@ def test_taps_and_their_shapes(name, config, streams):
 
 @every_net
 def test_tracking_pass_is_the_training_graph_in_eval_mode(name, config, streams):
+    """P14."""
     net, batch = tiny(name, **config).eval(), batch_of([1, 2, 3])
     exported = net.tracking_network()
     taps, out = net.taps(batch, seed=4), track(exported, batch)
@@ -142,6 +143,7 @@ def students_input(net, batch):
 
 
 def test_masks_are_the_students_and_the_same_in_both():
+    """P6: one mask, and none for the teachers."""
     net = tiny('coupled', mask_ratio=0.25)
     seen, masked = students_input(net, batch_of([1, 2, 3, 4]))
     assert 0.15 < masked.float().mean() < 0.35
@@ -182,6 +184,7 @@ def test_branches_do_not_reach_each_other():
 
 
 def test_one_vote_keeps_the_tokens_of_all_branches_registered():
+    """P7."""
     net, batch = tiny('coupled', elimination='mce', **PRUNED).eval(), batch_of([1, 2, 3])
     taps = net.taps(batch)
     for name in ('rgb_teacher', 'thermal_teacher'):
@@ -197,6 +200,7 @@ def test_one_vote_keeps_the_tokens_of_all_branches_registered():
 
 @pytest.mark.parametrize('elimination', ['ce', 'mce'])
 def test_keeping_all_is_the_unpruned_network(elimination):
+    """P7: with its head."""
     plain = tiny('two_stream').eval()
     kept = tiny('two_stream', elimination=elimination, **PRUNED | {'keep': 1.0}).eval()
     batch = batch_of([1, 2])
@@ -204,6 +208,7 @@ def test_keeping_all_is_the_unpruned_network(elimination):
 
 
 def test_zeroed_prompters_leave_two_passes():
+    """P9."""
     prompted, plain = tiny('two_stream', **TEACHER).eval(), tiny(
         'two_stream', **TEACHER | {'prompts': 'none'}).eval()
     batch = batch_of([1, 2])
@@ -219,6 +224,7 @@ def test_zeroed_prompters_leave_two_passes():
 
 
 def test_swapping_modalities_and_prompters_swaps_the_streams():
+    """P9."""
     net, batch = tiny('two_stream', **TEACHER).eval(), batch_of([1, 2])
     for crop in ('template', 'search'):  # modalities that differ in their content alone
         batch[f'{crop}_rgb'] = batch[f'{crop}_rgb'][:, :1].expand(-1, 3, -1, -1)

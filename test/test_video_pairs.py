@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_type_hints
 
 import cv2
 from hypothesis import given, settings, strategies
@@ -13,8 +14,8 @@ from rgbt_tracker_ros.data.crops import collate, cut, inside_major, shows_image,
 from rgbt_tracker_ros.data.jitter import CropView, jittered
 from rgbt_tracker_ros.data.options import OptionError
 from rgbt_tracker_ros.data.pair_sources import CropSizes, build_source
-from rgbt_tracker_ros.data.sequence import Sequence
-from rgbt_tracker_ros.data.unlabelled_videos import Detection, UnlabelledVideos
+from rgbt_tracker_ros.data.sequence import Frames, Sequence
+from rgbt_tracker_ros.data.unlabelled_videos import Detection, Unlabelled, UnlabelledVideos
 from rgbt_tracker_ros.data.video_pairs import VideoPairs
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.types import Box, Pair
@@ -86,6 +87,7 @@ class Unreadable(Sequence):
 @given(coordinates, coordinates, sides, sides, coordinates, coordinates, sides,
        strategies.sampled_from([(2.0, 128), (4.0, 256), (6.0, 352), (2.0, 32)]))
 def test_boxes_survive_the_way_into_a_crop_and_back(x, y, w, h, cx, cy, side, crop):
+    """P1: crop -> to_crop -> from_crop is exact to 1e-4 px."""
     around = Crop.around(Box.from_center(cx, cy, side, side), *crop)
     box = Box(x, y, w, h)
     back = around.from_crop(around.to_crop(box))
@@ -96,6 +98,7 @@ def test_boxes_survive_the_way_into_a_crop_and_back(x, y, w, h, cx, cy, side, cr
     ((0, 60), (slice(None), slice(0, 30))), ((160, 60), (slice(None), slice(34, 64))),
     ((80, 0), (slice(0, 30), slice(None))), ((80, 120), (slice(34, 64), slice(None)))])
 def test_what_lies_outside_the_image_is_black(center, black):
+    """P1: crops that leave the image are padded."""
     pair = Pair(np.full((120, 160, 3), 90, np.uint8), np.full((120, 160), 70, np.uint8))
     crop = Crop.around(Box.from_center(*center, 16, 16), 4.0, 64)
     view = cut(pair, crop, Box.from_center(*center, 16, 16))
@@ -284,12 +287,30 @@ def test_a_data_set_is_read_from_the_disk(tmp_path, kind):
 # --- videos without labels
 
 def test_no_box_of_a_video_is_read():
+    """P11: whatever the generator."""
     for generator, detector in (('center', None), ('random', None),
                                 ('detector', lambda *_: [Detection(30, 30, 20, 30)])):
         source = UnlabelledVideos(0, SMALL, opened=[Unreadable(Moving())], detector=detector,
                                   generator=generator)
         batch = source.batch(range(3))
         assert batch['search_rgb'].shape == (3, 3, 64, 64)
+
+
+def test_there_is_no_place_for_boxes_in_what_is_kept_of_a_video():
+    """P11: a guarantee of the type, not of good behaviour."""
+    assert get_type_hints(Unlabelled) == {'name': str, 'frames': Frames}
+    assert {n for n in vars(Frames) if not n.startswith('_')} == {'pair'}
+    source, seen = UnlabelledVideos(0, SMALL, opened=[moving(30)]), []
+    reached = [vars(source)]
+    while reached:
+        one = reached.pop()
+        if any(one is other for other in seen):
+            continue
+        seen.append(one)
+        assert not isinstance(one, Sequence)
+        if isinstance(one, (dict, list, tuple)):
+            reached += one.values() if isinstance(one, dict) else one
+    assert any(isinstance(one, Unlabelled) for one in seen)
 
 
 def test_both_crops_are_of_one_instant():

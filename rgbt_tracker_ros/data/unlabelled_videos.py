@@ -21,7 +21,7 @@ from rgbt_tracker_ros.data.options import OptionError, number, one_of
 from rgbt_tracker_ros.data.pair_sources import Batch, CropSizes, PairSource
 from rgbt_tracker_ros.data.pseudo_boxes import BOXES, Detections, pseudo_boxes
 from rgbt_tracker_ros.data.random import Draws
-from rgbt_tracker_ros.data.sequence import Sequence
+from rgbt_tracker_ros.data.sequence import Frames, Sequence
 from rgbt_tracker_ros.data.video_pairs import open_sequences
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.types import Box, Pair
@@ -104,6 +104,13 @@ def _looked_up(table: dict[tuple[str, int], list[Detection]], name: str, frame: 
     return table.get((name, frame), [])
 
 
+class Unlabelled(NamedTuple):
+    """What is kept of a sequence: there is no place for its boxes."""
+
+    name: str
+    frames: Frames
+
+
 class UnlabelledVideos(PairSource):
     """Crops of one region of a recorded pair, in both modalities; see UnlabelledVideoOptions."""
 
@@ -123,7 +130,7 @@ class UnlabelledVideos(PairSource):
         o = self.options
         if opened is None:
             opened = open_sequences(self.kind, o.layout, o.root, o.layout_options, o.sequences)
-        self._sequences = [s for s in opened if len(s)]
+        self._sequences = [Unlabelled(s.name, s.frames) for s in opened if len(s.frames)]
         if not self._sequences:
             raise OptionError('unlabelled_videos: there is no frame in any sequence')
         if o.generator == 'detector' and detector is None:
@@ -149,8 +156,8 @@ class UnlabelledVideos(PairSource):
         o, c = self.options, self.crops
         rng = np.random.default_rng((self.seed, index))
         sequence = self._sequences[rng.integers(len(self._sequences))]
-        frame = int(rng.integers(len(sequence)))
-        pair = sequence.pair(frame)
+        frame = int(rng.integers(len(sequence.frames)))
+        pair = sequence.frames.pair(frame)
         if pair.rgb is None or pair.thermal is None:
             raise OptionError(f'unlabelled_videos: frame {frame} of {sequence.name} lacks RGB or '
                               'thermal; both must be there')

@@ -30,7 +30,7 @@ def outcomes(network: Network, source: PairSource, count: int, batch: int = 32,
     logits, overlaps = [], []
     numbers = [range(i, min(i + batch, count)) for i in range(0, count, batch)]
     for data in tqdm(source.iterate(numbers, device, workers), 'calibrating', len(numbers),
-                     unit='batch'):
+                     unit='batch', disable=None):  # too short for a log file
         template = network.encode_template(data['template_rgb'], data['template_thermal'],
                                            data['template_present'], data['template_box'])
         out = network(template, data['search_rgb'], data['search_thermal'],

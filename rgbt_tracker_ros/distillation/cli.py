@@ -114,5 +114,5 @@ def _train(args: argparse.Namespace) -> int:
     if done and trainer.fabric.is_global_zero:
         print(write_result(recipe, setting, args.out, trainer.fabric.device,
                            args.calibration_samples, args.workers or 0))
-    trainer.fabric.barrier()
+    trainer.close()
     return 0

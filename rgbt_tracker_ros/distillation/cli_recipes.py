@@ -24,17 +24,17 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the recipes. Returns 2 for what the user can put right."""
     args = parser().parse_args(argv)
+    found = []
     try:
-        found = [describe(load_recipe(name, scale))
-                 for name in ([args.recipe] if args.recipe else names())
-                 for scale in _scales(name, args.scale, bool(args.recipe))]
+        for name in [args.recipe] if args.recipe else names():
+            for scale in _scales(name, args.scale, bool(args.recipe)):
+                found.append(describe(load_recipe(name, scale)))
+                print(_text(found[-1]), flush=True)  # the large ones take seconds to count
         if args.json:
             write_json(args.json, found)
     except (ValueError, OSError) as error:
         print(f'rgbt recipes: {error}', file=sys.stderr)
         return 2
-    for one in found:
-        print(_text(one))
     return 0
 
 

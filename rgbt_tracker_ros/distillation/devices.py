@@ -4,12 +4,16 @@ from __future__ import annotations
 import logging
 import os
 from typing import TYPE_CHECKING
+import warnings
 
 from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+# What Fabric and DDP say in every process of a training that is as it should be: this option alone
+# sends no buffers at the start; a 1x1 kernel has the same bytes in both orders.
+_KNOWN = ('.*broadcast_buffers.* is deprecated', 'Grad strides do not match bucket view strides')
 PRECISION = {'32': '32-true', 'bf16': 'bf16-mixed'}
 
 
@@ -42,6 +46,8 @@ def make_fabric(device: str = 'auto', devices: int = 1, nodes: int = 1,
                               f'{torch.cuda.device_count()} GPUs')
     # parameters that only some losses reach are common: ablations take losses out. Buffers need
     # no broadcast: batch norms see the statistics of all processes.
+    for known in _KNOWN if world > 1 else ():
+        warnings.filterwarnings('ignore', message=known)
     strategy = 'auto' if world == 1 else DDPStrategy(find_unused_parameters=True,
                                                      broadcast_buffers=False)
     chosen: list[int] | int = [found.index or 0] if found.type == 'cuda' and world == 1 \

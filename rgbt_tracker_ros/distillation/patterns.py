@@ -1,7 +1,7 @@
 """Names by pattern: parameters to freeze or to train faster, outputs layer by layer."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 import re
 
@@ -21,15 +21,17 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
                  for part in re.split(r'(\d+)', name))
 
 
-def expand(pattern: str, names: Iterable[str]) -> list[str]:
+def expand(pattern: str, names: Collection[str]) -> list[str]:
     """Return the names that a pattern means.
 
     `*` is one part between dots and gives names in natural order; `{3,7}` lists parts, in their
-    order; a pattern without either is one name.
+    order; a pattern without either is one name. None at all where a part that is listed is not
+    there: a layer less would change a loss in silence.
     """
     if found := re.search(r'\{([^}]*)\}', pattern):
-        return [name for part in found[1].split(',') for name in expand(
-            pattern[:found.start()] + part.strip() + pattern[found.end():], names)]
+        parts = [expand(pattern[:found.start()] + part.strip() + pattern[found.end():], names)
+                 for part in found[1].split(',')]
+        return [name for part in parts for name in part] if all(parts) else []
     regex = re.compile('[^.]+'.join(map(re.escape, pattern.split('*'))))
     return sorted((n for n in names if regex.fullmatch(n)), key=natural)
 

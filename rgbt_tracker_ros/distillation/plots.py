@@ -42,7 +42,7 @@ def plot_losses(log: Path, path: Path) -> None:
         if (smooth > 0).all() and smooth.max() > 5 * smooth.min():
             axes.set_yscale('log')
         axes.set_ylim(*_limits(values, smooth))
-        axes.set_title(name, fontsize=9)
+        axes.set_title('norm of the gradient' if name == 'norm' else name, fontsize=9)
         axes.tick_params(labelsize=7)
         axes.grid(True, color='#e6e6e6', linewidth=0.6)
         if i + columns >= len(names):

@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Callable
 import json
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -62,7 +61,7 @@ def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
         theirs = json.loads(state.pop('identity'))
-    except (RuntimeError, UnpicklingError, EOFError, OSError, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged pickle may raise anything
         raise ResumeError(f"{path} can't be read ({_first_line(error)}); delete it to start "
                           'the stage again') from error
     same(theirs, identity, path)

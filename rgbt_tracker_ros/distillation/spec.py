@@ -18,17 +18,18 @@ class Origin:
     """Where the first weights of a network come from.
 
     Exactly one of: `stage` (and `network` there), `network` (another of this stage), or
-    `checkpoint` (the user's, `--init`). `map` renames: names that match the left pattern (`*` is
+    `checkpoint` (the user's, `--init`; `backbone`: of residual networks the backbone alone, as of
+    an image classifier). `map` renames: names that match the left pattern (`*` is
     the rest) become the right one, all others are left out; empty copies all, strictly.
     """
 
     stage: str = ''
     network: str = ''
-    checkpoint: bool = False
+    checkpoint: bool | Literal['backbone'] = False
     map: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.checkpoint == bool(self.stage or self.network) or (self.stage
+        if bool(self.checkpoint) == bool(self.stage or self.network) or (self.stage
                                                                    and not self.network):
             raise ValueError('give `stage` and `network`, `network` alone, or '
                              '`checkpoint: true`')

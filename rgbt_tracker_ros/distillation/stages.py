@@ -17,7 +17,9 @@ from rgbt_tracker_ros.distillation.weights import State, copy_weights, weights
 from rgbt_tracker_ros.models import pretrained, registry
 from rgbt_tracker_ros.models.convnet import channels_last
 from rgbt_tracker_ros.models.network import Network
+from rgbt_tracker_ros.models.pretrained_resnet import fill_resnets
 from rgbt_tracker_ros.models.public_files import read
+from rgbt_tracker_ros.models.vit import ViT
 
 # (stage, network) -> the weights it ended with
 Lookup = Callable[[str, str], State]
@@ -68,11 +70,18 @@ def _first_weights(where: str, networks: Mapping[str, Network], key: str, spec: 
                 raise RecipeError(f'{place}: starts from a checkpoint of yours; give it by '
                                   '--init FILE')
             theirs = read(setting.init)
+            network = networks[key]
             # a network of this package as it is, or what the recipe says how to rename
-            if origin.map or theirs.keys() == weights(networks[key]).keys():
-                copy_weights(networks[key], theirs, origin.map, f'{place} ({setting.init})')
+            if origin.map or theirs.keys() == weights(network).keys():
+                copy_weights(network, theirs, origin.map, f'{place} ({setting.init})')
+            elif any(isinstance(m, ViT) for m in network.modules()):
+                pretrained.initialise(network, setting.init)
+            elif origin.checkpoint == 'backbone':
+                fill_resnets(network, theirs, str(setting.init))
             else:
-                pretrained.initialise(networks[key], setting.init)
+                raise RecipeError(f'{place}: {setting.init} is no {spec.type} of these sizes as '
+                                  '`rgbt train` leaves one; give such a file, or set its config '
+                                  "to the file's")
             continue
         state = lookup(origin.stage, origin.network) if origin.stage \
             else weights(networks[origin.network])

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -24,7 +25,9 @@ class TrainLog:
         :raises ValueError: TensorBoard was asked for and is not installed.
         """
         self.writes = writes
-        self._bar = tqdm(total=steps, initial=step, desc=name, unit='step', disable=not writes)
+        # in a file a line now and then will do
+        self._bar = tqdm(total=steps, initial=step, desc=name, unit='step', disable=not writes,
+                         mininterval=0.1 if sys.stderr.isatty() else 30.0)
         self._smooth = 0.0
         self._events: Any = None
         if not writes:

@@ -111,6 +111,14 @@ class Trainer:
                 done += stage.steps
         return True
 
+    def close(self) -> None:
+        """Wait for the other processes and let go of them, at the end of this one: one that ends
+        while others still speak to it is an error to them.
+        """
+        self.fabric.barrier()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
     def folder(self, stage: str) -> Path:
         """Return the folder of a stage."""
         return self.options.out / stage
@@ -185,15 +193,16 @@ class Trainer:
             state.step += 1
             if state.average is not None:
                 state.average.update(state.step)
-            stop = False
-            if state.step % stage.log_every == 0 or state.step == until:
+            stop, due = False, state.step % stage.save_every == 0 or state.step == until
+            # what is saved was looked at: the last checkpoint is from before a divergence
+            if due or state.step % stage.log_every == 0:
                 values, stop = self._shared({'loss': total.detach(), **named}, norm)
                 if not all(map(math.isfinite, values.values())):
                     raise ValueError(f'the training diverged in step {state.step} of stage '
                                      f'{state.name}: {_shown(values)}; try a lower rate')
                 log.row(state.step, values | {'rate': rate})
             log.advance()
-            if stop or state.step % stage.save_every == 0 or state.step == until:
+            if stop or due:
                 log.flush()
                 self._save(state)
                 if time.monotonic() - plotted > PLOT_EVERY:

@@ -11,9 +11,15 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from rgbt_tracker_ros.models import lockstep
-from rgbt_tracker_ros.models.network import Batch, Network, NetworkConfig, Output, Taps
+from rgbt_tracker_ros.models.network import (
+    MODALITIES,
+    Batch,
+    Network,
+    NetworkConfig,
+    Output,
+    Taps,
+)
 from rgbt_tracker_ros.models.one_stream import OneStream, OneStreamConfig
-from rgbt_tracker_ros.models.prompts import STREAMS
 from rgbt_tracker_ros.models.two_stream import Embedded, TwoStream, TwoStreamConfig
 from rgbt_tracker_ros.models.vit import TransformerConfig
 
@@ -64,7 +70,7 @@ class Coupled(Network):
                      lambda layer, tokens: [*prompt(layer, tokens), None, None],
                      elimination=student.elimination, voters=2)
         taps = student.outputs(streams, mask, means)
-        for name, teacher, stream in zip(STREAMS, teachers, streams[2:], strict=True):
+        for name, teacher, stream in zip(MODALITIES, teachers, streams[2:], strict=True):
             for tap, value in teacher.outputs(stream).items():
                 own = f'{tap}_teacher' if tap.startswith('blocks.') else f'{name}_teacher.{tap}'
                 taps[own] = value

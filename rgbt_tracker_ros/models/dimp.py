@@ -9,7 +9,6 @@ from torch import Tensor
 from rgbt_tracker_ros.models.center_box import CenterBox
 from rgbt_tracker_ros.models.dimp_classifier import Classifier, best_corner, gaussian_label
 from rgbt_tracker_ros.models.dimp_config import (
-    MODALITIES,
     DiMPConfig,
     check,
     modality_checked,
@@ -24,6 +23,7 @@ from rgbt_tracker_ros.models.dimp_tracker import (
 )
 from rgbt_tracker_ros.models.iou_net import IoUNet, draw_candidates
 from rgbt_tracker_ros.models.network import (
+    MODALITIES,
     Batch,
     Network,
     NetworkConfig,
@@ -50,7 +50,7 @@ class DiMPTemplate(NamedTuple):
 
 class DiMP(Network):
     """A tracker of one modality at a time, with a reference branch and a test branch that need
-    not see the same one (cross-modal distillation, Zhang et al., 2021).
+    not see the same one (cross-modal distillation, Sun et al., 2021).
 
     Parts, for patterns of parameter names: `backbone`, `classifier` (`feature`, `initialiser`,
     `optimizer`), `box`.

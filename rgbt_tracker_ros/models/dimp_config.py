@@ -3,9 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rgbt_tracker_ros.models.network import NetworkConfig
-
-MODALITIES = ('rgb', 'thermal')
+from rgbt_tracker_ros.models.network import MODALITIES, NetworkConfig
 
 
 @dataclass(frozen=True)

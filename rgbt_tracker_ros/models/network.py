@@ -12,6 +12,7 @@ Taps = dict[str, Tensor]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MODALITIES = ('rgb', 'thermal')
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class NetworkConfig:
     @property
     def modalities(self) -> tuple[str, ...]:
         """What the tracking pass looks at: 'rgb', 'thermal' or both; it ignores the other."""
-        return 'rgb', 'thermal'
+        return MODALITIES
 
     @property
     def cell_offset(self) -> float:

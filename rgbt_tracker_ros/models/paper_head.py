@@ -72,30 +72,11 @@ def corner_boxes(size: Tensor, offset: Tensor, crop: int) -> Tensor:
 
 
 def decode(score: Tensor, size: Tensor, offset: Tensor) -> Tensor:
-    """Read the box at the highest score: (B, 4) x1, y1, x2, y2 as shares of the crop.
+    """Read the box at the highest score, as OSTrack does: (B, 4) x1, y1, x2, y2 as shares of the
+    crop.
 
     Gradients reach that one cell of `size` and `offset`.
     """
     best = score.flatten(1).argmax(1)
     boxes = corner_boxes(size, offset, 1).flatten(2)
     return boxes.gather(2, best[:, None, None].expand(-1, 4, 1)).squeeze(2)
-
-
-class Encoded(NamedTuple):
-    """Where and what a head should answer: `column`, `row` (B,) int64, `size`, `offset` (B, 2)."""
-
-    column: Tensor
-    row: Tensor
-    size: Tensor
-    offset: Tensor
-
-
-def encode(box: Tensor, cells: int, crop: int) -> Encoded:
-    """Return the answer that decodes to `box` (B, 4) x, y, w, h in crop px.
-
-    The cell is round(centre S), kept inside the map; the offset is what is left, so that the
-    box is exact also for a centre outside the crop.
-    """
-    centre = (box[:, :2] + box[:, 2:] / 2) / crop * cells
-    cell = centre.round().clamp(0, cells - 1)
-    return Encoded(cell[:, 0].long(), cell[:, 1].long(), box[:, 2:] / crop, centre - cell)

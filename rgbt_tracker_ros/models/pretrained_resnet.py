@@ -3,18 +3,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from rgbt_tracker_ros.models.network import Network
+from rgbt_tracker_ros.models.public_files import PretrainedError
 from rgbt_tracker_ros.models.resnet import ResNet
 
 MARK = 'layer1.0.conv1.weight'
 COUNTER = 'num_batches_tracked'
 
 
-def holds_resnet(state: Mapping[str, Tensor]) -> bool:
-    """Whether a checkpoint has a residual network in it, under whatever prefix."""
-    return any(k == MARK or k.endswith('.' + MARK) for k in state)
+def fill_resnets(network: Network, state: Mapping[str, Tensor], name: str) -> None:
+    """Copy a checkpoint's residual network into all those of a network, in place.
+
+    :raises PretrainedError: see `fit_resnets`; nothing is copied then.
+    """
+    own = network.state_dict()
+    with torch.no_grad():
+        for key, source in fit_resnets(network, state, name).items():
+            own[key].copy_(state[source])
 
 
 def fit_resnets(network: Network, state: Mapping[str, Tensor], name: str) -> dict[str, str]:
@@ -26,12 +34,12 @@ def fit_resnets(network: Network, state: Mapping[str, Tensor], name: str) -> dic
 
     :param name: what to call the checkpoint in errors.
     :returns: the network's tensor names -> the checkpoint's.
-    :raises ValueError: no residual network on one of the two sides, several in the checkpoint, or
+    :raises PretrainedError: no residual network on a side, several in the checkpoint, or
         one of another depth or width.
     """
     prefixes = [k.removesuffix(MARK) for k in state if k == MARK or k.endswith('.' + MARK)]
     if len(prefixes) != 1:
-        raise ValueError(f'{name} holds {len(prefixes)} residual networks '
+        raise PretrainedError(f'{name} holds {len(prefixes)} residual networks '
                          f'({", ".join(prefixes) or "no " + MARK}); give a checkpoint with one')
     fitted: dict[str, str] = {}
     for path, module in network.named_modules():
@@ -42,15 +50,16 @@ def fit_resnets(network: Network, state: Mapping[str, Tensor], name: str) -> dic
             if source not in state:
                 if key.endswith(COUNTER):
                     continue
-                raise ValueError(f'{name} lacks {source}, which the network needs; set backbone '
-                                 "and blocks to the checkpoint's, or take another checkpoint")
+                raise PretrainedError(
+                    f'{name} lacks {source}, which the network needs; set backbone and blocks to '
+                    "the checkpoint's, or take another checkpoint")
             if state[source].shape != own.shape:
-                raise ValueError(
+                raise PretrainedError(
                     f'{name}: {source} has shape {tuple(state[source].shape)}, the network needs '
                     f"{tuple(own.shape)}; set backbone and widths to the checkpoint's, or take "
                     'another checkpoint')
             fitted[f'{path}.{key}'] = source
     if not fitted:
-        raise ValueError(f'a {type(network).__name__} has no residual network to fill from '
+        raise PretrainedError(f'a {type(network).__name__} has no residual network to fill from '
                          f'{name}; leave the checkpoint out')
     return fitted

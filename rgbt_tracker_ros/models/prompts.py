@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 import torch.nn.functional as F
 
-STREAMS = ('rgb', 'thermal')
+from rgbt_tracker_ros.models.network import MODALITIES
 
 
 class ChannelGate(nn.Module):
@@ -77,7 +77,7 @@ class MutualPrompts(nn.Module):
     """
 
     def __init__(self, dim: int, depth: int, ratio: int = 8,
-                 streams: Sequence[str] = STREAMS) -> None:
+                 streams: Sequence[str] = MODALITIES) -> None:
         super().__init__()
         self.first = nn.ModuleDict({s: Prompter(dim, ratio, 2) for s in streams})
         self.later = nn.ModuleDict({s: nn.ModuleList(Prompter(dim, ratio, 3)
@@ -94,7 +94,7 @@ class MutualPrompts(nn.Module):
         pair = {'rgb': rgb, 'thermal': thermal}
         rgb_prompt, thermal_prompt = (
             self.first[s](pair[s], pair[_other(s)]) if s in self.first
-            else torch.zeros_like(pair[s]) for s in STREAMS)
+            else torch.zeros_like(pair[s]) for s in MODALITIES)
         return rgb_prompt, thermal_prompt
 
     def step(self, layer: int, tokens: Sequence[Tensor], previous: Sequence[Tensor],
@@ -104,7 +104,7 @@ class MutualPrompts(nn.Module):
         :param tokens: the two streams' tokens (B, N, C). :param previous: their last prompts.
         """
         def prompt(number: int) -> Tensor:
-            name = STREAMS[number]
+            name = MODALITIES[number]
             if name not in self.later:
                 return previous[number]
             prompter = cast(nn.ModuleList, self.later[name])[layer]
@@ -114,4 +114,4 @@ class MutualPrompts(nn.Module):
 
 
 def _other(stream: str) -> str:
-    return STREAMS[1 - STREAMS.index(stream)]
+    return MODALITIES[1 - MODALITIES.index(stream)]

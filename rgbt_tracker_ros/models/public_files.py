@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 import pickle
 from typing import Any
-import zipfile
 
-from safetensors import SafetensorError
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -31,14 +29,14 @@ def read(path: Path) -> State:
     try:
         content: Any = safetensors.torch.load_file(path) if path.suffix == '.safetensors' \
             else _unpickle(path)
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError,
-            zipfile.BadZipFile) as error:
-        raise PretrainedError(f'{path} is not a readable checkpoint: {error}') from error
     except pickle.UnpicklingError as error:
         raise PretrainedError(
             f'{path} holds more than tensors, and is not trusted to run code. Where its own code '
             'is installed, and if you trust it, convert it: torch.save(torch.load(PATH, '
             f"weights_only=False)['net'], NEW). torch says: {error}") from error
+    except Exception as error:  # bytes of another kind make an unpickler raise anything
+        raise PretrainedError(f'{path} is not a readable checkpoint: '
+                              f'{str(error) or type(error).__name__}') from error
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rgbt_tracker_ros.models import lockstep
 from rgbt_tracker_ros.models.draws import uniform
 from rgbt_tracker_ros.models.network import (
+    MODALITIES,
     Batch,
     Network,
     NetworkConfig,
@@ -21,11 +22,11 @@ from rgbt_tracker_ros.models.network import (
 )
 from rgbt_tracker_ros.models.norm import BatchNorm2d
 from rgbt_tracker_ros.models.paper_head import Maps, TowerHead, corner_boxes
-from rgbt_tracker_ros.models.prompts import STREAMS, MutualPrompts
+from rgbt_tracker_ros.models.prompts import MutualPrompts
 from rgbt_tracker_ros.models.vit import TransformerConfig, ViT
 
 # which streams get prompts
-PROMPTS = {'none': (), 'mutual': STREAMS, 'to_rgb': ('rgb',), 'to_thermal': ('thermal',)}
+PROMPTS = {'none': (), 'mutual': MODALITIES, 'to_rgb': ('rgb',), 'to_thermal': ('thermal',)}
 FUSIONS = ('concat', 'concat_conv')
 _MASK_STREAM = 100  # away from the numbers of the branches, which draw stochastic depth
 
@@ -85,7 +86,7 @@ class TwoStream(Network):
     def __init__(self, config: TwoStreamConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or TwoStreamConfig()
-        names = ('shared',) if c.shared else STREAMS
+        names = ('shared',) if c.shared else MODALITIES
         self.vits = nn.ModuleDict({name: ViT(c) for name in names})
         self.prompts = MutualPrompts(c.dim, c.depth, c.prompt_ratio, PROMPTS[c.prompts]) \
             if c.prompts != 'none' else None
@@ -156,7 +157,7 @@ class TwoStream(Network):
             last_x = prompts.step(layer, [u[:, cells:] for u in tokens[:2]], last_x)
             return [torch.cat((last_z[n], last_x[n]), 1)
                     if name in PROMPTS[self.config.prompts] else None
-                    for n, name in enumerate(STREAMS)]
+                    for n, name in enumerate(MODALITIES)]
 
         return prompt
 

@@ -8,17 +8,22 @@ class Adapter(nn.Module):
     """A linear map per place, (B, N, c) -> (B, N, C): a 1x1 convolution.
 
     It has no weights until it has seen features: a stage passes a first batch through its graph
-    before the optimiser is made.
+    before the optimiser is made. `identity`: between equal widths it is the identity at first,
+    so that features are compared as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, identity: bool = False) -> None:
         super().__init__()
+        self.identity = identity
         self.linear: nn.Linear | None = None
 
     def forward(self, x: Tensor, width: int) -> Tensor:
         """Map tokens (B, N, c) to `width` channels; from the second call on, it must stay."""
         if self.linear is None:
             self.linear = nn.Linear(x.shape[-1], width).to(x.device)
+            if self.identity and x.shape[-1] == width:
+                nn.init.eye_(self.linear.weight)
+                nn.init.zeros_(self.linear.bias)
         return self.linear(x)
 
 

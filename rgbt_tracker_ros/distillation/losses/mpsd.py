@@ -52,7 +52,7 @@ class Mpsd(nn.Module):
         if tau <= 0:
             raise ValueError(f'tau is {tau}; it must be above 0')
         self.selector, self.tau, self.hard, self.floor = selector, tau, hard, floor
-        self.adapters = nn.ModuleList(Adapter() for _ in PATHS)
+        self.adapters = nn.ModuleList(Adapter(identity=True) for _ in PATHS)
         self.gate = Mlp(hidden, len(PATHS)) if selector == 'gate' else None
 
     def weights(self, fused: Tensor, paths: list[Tensor], errors: Tensor | None) -> Tensor:

@@ -77,15 +77,12 @@ class Features(nn.Module):
         super().__init__()
         if adapter not in ('none', 'conv'):
             raise ValueError(f'adapter is {adapter!r}; use none or conv')
-        self.adapter = Adapter() if adapter == 'conv' else None
+        self.adapter = Adapter(identity=True) if adapter == 'conv' else None
         self.normalize = normalize
 
-    def forward(self, student: Tensor, teacher: Tensor,
-                teacher_2: Tensor | None = None) -> Tensor:
-        """Compare (B, C, H, W) or (B, N, C); with `teacher_2`, with the mean of both teachers."""
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare (B, C, H, W) or (B, N, C)."""
         ours, theirs = tokens(student), tokens(teacher)
-        if teacher_2 is not None:
-            theirs = (theirs + tokens(teacher_2)) / 2
         if self.adapter is not None:
             ours = self.adapter(ours, theirs.shape[-1])
         same_shape(student=ours, teacher=theirs)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rgbt_tracker_ros.models.paper_head import decode
+
 CLAMP = 1e-4
 
 
@@ -85,21 +87,6 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     return inter / union - (hull_area - union) / hull_area
 
 
-def decode_at_peak(score: Tensor, size: Tensor, offset: Tensor) -> Tensor:
-    """Corner boxes (B, 4) in units of the crop, read at the highest score.
-
-    The centre of cell (i, j) is at ((i + offset_x) / S, (j + offset_y) / S); OSTrack's decoding.
-    """
-    s = score.shape[-1]
-    peak = score.flatten(1).argmax(1)
-    at = peak[:, None, None].expand(-1, 2, 1)
-    wh = size.flatten(2).gather(2, at)[..., 0].float()
-    shift = offset.flatten(2).gather(2, at)[..., 0].float()
-    cell = torch.stack((peak % s, peak.div(s, rounding_mode='floor')), 1)
-    center = (cell + shift) / s
-    return torch.cat((center - wh / 2, center + wh / 2), 1)
-
-
 def corners(box: Tensor) -> Tensor:
     """Turn x, y, w, h (B, 4) into corners."""
     return torch.cat((box[:, :2], box[:, :2] + box[:, 2:]), 1)
@@ -110,7 +97,7 @@ def task_parts(score: Tensor, size: Tensor, offset: Tensor, box: Tensor) -> dict
 
     The target's corners are clamped to the crop.
     """
-    found = decode_at_peak(score, size, offset)
+    found = decode(score, size, offset)
     wanted = corners(box.float()).clamp(0, 1)
     return {'focal': focal(score, gaussian_target(box, score.shape[-1])),
             'giou': 1 - giou(found, wanted), 'l1': (found - wanted).abs().mean(1)}

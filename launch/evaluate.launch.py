@@ -1,4 +1,7 @@
-"""Play a recording into rgbt_tracker, write down what it answers, score that, and end."""
+"""Play a recording into rgbt_tracker, write down what it answers, score that, and end.
+
+The exit status is 1 where one of these failed.
+"""
 from pathlib import Path
 import sys
 
@@ -64,13 +67,12 @@ def actions(context):
 
     def score(event, context):
         if event.returncode:
-            return EmitEvent(event=Shutdown(reason='the run did not come to its end'))
+            raise RuntimeError('the run did not come to its end')
         return scores
 
     return [
         RegisterEventHandler(OnProcessExit(target_action=client, on_exit=score)),
-        RegisterEventHandler(OnProcessExit(
-            target_action=scores, on_exit=EmitEvent(event=Shutdown(reason='scored')))),
+        RegisterEventHandler(OnProcessExit(target_action=scores, on_exit=scored)),
         player, client]
 
 
@@ -79,11 +81,18 @@ def text(value):
     return ParameterValue(str(value), value_type=str)
 
 
+# An exception shuts everything down, as Shutdown does, and makes the exit status 1.
 def ended(event, context):
     """End everything where the player could not play."""
     if event.returncode:
-        return EmitEvent(event=Shutdown(reason='the player failed'))
-    return None
+        raise RuntimeError('the player failed')
+
+
+def scored(event, context):
+    """End everything, well or not."""
+    if event.returncode:
+        raise RuntimeError(f'rgbt evaluate ended with status {event.returncode}')
+    return EmitEvent(event=Shutdown(reason='scored'))
 
 
 def generate_launch_description():

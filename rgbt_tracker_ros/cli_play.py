@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 import sys
 import tempfile
-from typing import Any, NoReturn
+from typing import Any
 
+from rgbt_tracker_ros.command_line import Parser, key_values
 from rgbt_tracker_ros.data.bag_reader import is_bag
 from rgbt_tracker_ros.data.layouts import LAYOUTS
 from rgbt_tracker_ros.data.sources import IMAGE_SUFFIXES
@@ -22,11 +23,6 @@ from rgbt_tracker_ros.processes import PACKAGE, PROFILE_VARIABLES, shm_profile
 # option of the command -> parameter of the node, where the one is the other
 _SAME = ('sequence', 'groundtruth', 'camera_info', 'start', 'duration', 'loop', 'clock', 'stamps',
          'start_stamp', 'start_delay', 'compressed', 'decode', 'reliability', 'scene')
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
 
 
 def main(argv: Sequence[str]) -> int:
@@ -80,7 +76,9 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
         raise ValueError('more than one recording is named; give a bag, RGB and THERMAL, '
                          '--layout with --root, or --scene')
     if root is not None:
-        return {'layout': layout or 'bag', 'root': _path(root), 'options': _options(args.option)}
+        options = key_values(args.option)
+        return {'layout': layout or 'bag', 'root': _path(root),
+                'options': json.dumps(options) if options else ''}
     if layout or args.sequence or args.option:
         raise ValueError('--layout, --sequence and --option say which part of a data set is '
                          'played; give its --root')
@@ -103,21 +101,6 @@ def _path(text: str) -> str:
     return str(path)
 
 
-def _options(texts: Sequence[str]) -> str:
-    """Return KEY=VALUE texts as one mapping, which is YAML."""
-    import yaml
-    options: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition('=')
-        if not equals or not key.isidentifier():
-            raise ValueError(f'--option {text}: must be KEY=VALUE')
-        try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f'--option {text}: the value is not YAML') from error
-    return json.dumps(options) if options else ''
-
-
 def _remapped(stream: str, topic: str | None) -> list[str]:
     if topic is None:
         return []
@@ -128,8 +111,8 @@ def _remapped(stream: str, topic: str | None) -> list[str]:
             '-r', f'{stream}/camera_info:={info}']
 
 
-def _parser() -> argparse.ArgumentParser:
-    made = _Parser('rgbt play', description=(
+def _parser() -> Parser:
+    made = Parser('rgbt play', description=(
         'Play a recording into rgb/image_raw and thermal/image_raw, as two cameras would: a bag '
         '(rgbt play BAG), videos or folders of images (rgbt play RGB THERMAL), a sequence of a '
         'data set (rgbt play ROOT --layout lasher --sequence NAME), a made-up scene (--scene 1), '

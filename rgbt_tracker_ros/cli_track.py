@@ -1,7 +1,7 @@
 """`rgbt track`: follow a target through recorded frames, without ROS."""
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 import math
@@ -9,8 +9,9 @@ from pathlib import Path
 import re
 import sys
 from time import perf_counter
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from rgbt_tracker_ros.command_line import CommandError, Parser
 from rgbt_tracker_ros.data.sinks import SinkError, VideoSink, write_json
 from rgbt_tracker_ros.data.sources import PairSource, SourceError, open_source, prefetch
 from rgbt_tracker_ros.tracking.config import TrackerConfig
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 FALLBACK_FPS = 30.0
 
 
-class CommandError(Exception):
-    """What the user can put right; shown as one line."""
-
-
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
-
-
 def main(argv: Sequence[str]) -> int:
     """Run `rgbt track` and return the exit status."""
     args = _parser().parse_args(_join_negative(argv))
@@ -42,8 +34,8 @@ def main(argv: Sequence[str]) -> int:
         return 2
 
 
-def _parser() -> ArgumentParser:
-    parser = _Parser('rgbt track', description=__doc__, epilog=(
+def _parser() -> Parser:
+    parser = Parser('rgbt track', description=__doc__, epilog=(
         'SOURCE is a video file or a folder of images, ordered by the numbers in their names. '
         'One of --rgb and --thermal is enough. The JSON holds boxes ([x, y, w, h] of every frame '
         'from --start on, the first being --box), confidence and state of every frame, and fps: '

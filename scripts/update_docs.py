@@ -8,6 +8,9 @@ from pathlib import Path
 import re
 import shutil
 
+from rgbt_tracker_ros.data.layouts import ABOUT
+from rgbt_tracker_ros.evaluation.conventions import CONVENTIONS
+from rgbt_tracker_ros.evaluation.results_out import FORMATS
 from rgbt_tracker_ros.nodes import player_node
 from rgbt_tracker_ros.nodes.parameters import render_markdown
 
@@ -29,11 +32,23 @@ def track_message() -> str:
     return f'```\n{(ROOT / "msg" / "Track.msg").read_text()}```\n'
 
 
+def evaluation_tables() -> str:
+    """Return the tables of layouts, of conventions and of the formats of result files."""
+    tables = (('`--layout`', 'where images and true boxes are', ABOUT),
+              ('`--convention`', 'how it scores', {k: c.about for k, c in CONVENTIONS.items()}),
+              ('`--format`', 'for', {k: f'{f.about}: `{f.path}`' for k, f in FORMATS.items()}))
+    return '\n'.join(
+        '\n'.join([f'| {name} | {title} |', '|---|---|',
+                   *(f'| `{key}` | {text} |' for key, text in table.items())]) + '\n'
+        for name, title, table in tables)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     'launch': launch_arguments,
     'track': track_message,
     'parameters': render_markdown,
     'player': lambda: render_markdown(player_node.TABLE),
+    'evaluation': evaluation_tables,
 }
 
 

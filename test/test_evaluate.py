@@ -12,10 +12,10 @@ import pytest
 from rgbt_tracker_ros.data.layouts import open_layout
 from rgbt_tracker_ros.data.sequence import Sequence
 from rgbt_tracker_ros.evaluation.cache import Answers, Cache, key_of
+from rgbt_tracker_ros.evaluation.opening import Opening
 from rgbt_tracker_ros.evaluation.pool import run_jobs
 from rgbt_tracker_ros.evaluation.runner import (
     Failure,
-    Opening,
     Outcome,
     SequenceError,
     fingerprint,
@@ -24,7 +24,8 @@ from rgbt_tracker_ros.evaluation.runner import (
     span_of,
 )
 from rgbt_tracker_ros.evaluation.score_types import SequenceResult
-from rgbt_tracker_ros.evaluation.scoring import Timing, result_of, score_answers, score_result
+from rgbt_tracker_ros.evaluation.scoring import result_of, score_answers, score_result
+from rgbt_tracker_ros.evaluation.timing import Timing
 from rgbt_tracker_ros.evaluation.trackers import parse_trackers
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.types import Estimate, Pair, State

@@ -4,12 +4,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 from evaluate_kit import write_scenes
+from layouts_kit import MAKERS, write
 import pytest
 
 from rgbt_tracker_ros import cli
@@ -115,6 +117,58 @@ def test_a_failure_is_named_and_the_rest_is_scored(root, tmp_path, capsys):
     assert data['failed'] == {'b': 'RuntimeError: out of cheese'}
 
 
+def test_a_broken_sequence_is_named_once_and_the_rest_is_scored(root, tmp_path, capsys):
+    data = tmp_path / 'data'
+    shutil.copytree(root, data)
+    (data / 'a' / 'groundtruth.txt').unlink()
+    (data / 'b' / 'thermal' / '0003.png').unlink()
+    assert evaluate('--layout', 'folder', '--root', data, '--tracker', 'mosse,kcf',
+                    '--json', tmp_path / 'x.json') == 1
+    first, second, *last = capsys.readouterr().err.splitlines()
+    assert 'sequence a is left out: no true boxes; layout folder looks for groundtruth' in first
+    assert 'sequence b is left out' in second and 'b/rgb/0003.png, row 4' in second
+    assert [line.split(': ', 1)[1] for line in last] == [
+        f'{name}: 2 of 3 sequences failed and are in no figure: a, b' for name in ('mosse', 'kcf')]
+    runs = json.loads((tmp_path / 'x.json').read_text())
+    assert [list(r['sequences']) for r in runs] == [['c'], ['c']]
+    assert evaluate('--list', '--layout', 'folder', '--root', data) == 1
+    listed = capsys.readouterr()
+    assert [row.split()[0] for row in listed.out.splitlines()] == ['a', 'c']
+    assert listed.err.count('\n') == 1 and 'sequence b is left out' in listed.err
+
+
+def test_an_attribute_chooses_sequences_whatever_is_broken(tmp_path, capsys):
+    made = MAKERS['lasher'](tmp_path)
+    for name, flags in (('b', 1), ('c', 0), ('d', 1)):
+        shutil.copytree(made.truth.parent, tmp_path / 'testingset' / name)
+        write(tmp_path / 'AttriSeqsTxt' / f'{name}.txt', ','.join([f'{flags}'] * 19))
+    write(tmp_path / 'AttriSeqsTxt' / '1 girl.txt', ','.join(['0'] * 19))
+    (tmp_path / 'testingset' / 'd' / 'init.txt').unlink()
+    args = ['--layout', 'lasher', '--root', tmp_path, '--list', '--attribute']
+    assert evaluate(*args, 'TC') == 1
+    listed = capsys.readouterr()
+    assert [row.split()[0] for row in listed.out.splitlines()] == ['b']
+    assert 'sequence d is left out' in listed.err
+    assert evaluate(*args, 'OCC') == 2
+    assert "no sequence carries attribute 'OCC'; there are AIV, ARC" in capsys.readouterr().err
+
+
+def test_trackers_that_share_no_sequence_are_scored_but_not_compared(root, tmp_path, capsys):
+    assert evaluate('--layout', 'folder', '--root', root, '--sequences', 'b', '--tracker',
+                    'evaluate_kit:raises,mosse', '--json', tmp_path / 'x.json') == 1
+    assert len(json.loads((tmp_path / 'x.json').read_text())) == 2
+    shutil.copytree(root / 'a', tmp_path / 'data' / 'a')
+    shutil.copytree(root / 'b', tmp_path / 'data' / 'b')
+    files = tmp_path / 'files'
+    files.mkdir()
+    shutil.copy(root / 'b' / 'groundtruth.txt', files / 'b.txt')
+    (files / 'a.txt').write_text('1,2,3,4\n')
+    capsys.readouterr()
+    assert evaluate('--layout', 'folder', '--root', tmp_path / 'data', '--results', files,
+                    '--tracker', 'evaluate_kit:raises') == 1
+    assert 'no sequence in common' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('number, processes', [
     (signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGKILL, 1)])
 def test_what_was_done_before_an_interruption_is_kept(root, tmp_path, number, processes):
@@ -151,6 +205,21 @@ def test_a_report_of_several_trackers_is_one_page(root, tmp_path):
     assert list((tmp_path / 'report' / 'cache').rglob('*.npz'))
 
 
+@pytest.mark.parametrize('images', [True, False])
+def test_a_report_of_files_has_pictures_where_images_are_there(root, tmp_path, images):
+    data = root if images else write_scenes(tmp_path / 'bare', images=False)
+    files = tmp_path / 'files'
+    files.mkdir()
+    for name in 'abc':
+        (files / f'{name}.txt').write_text('0,0,3,3\n' * 12)
+    assert evaluate('--layout', 'folder', '--root', data, '--results', files,
+                    '--report', tmp_path / 'report') == 0
+    page = (tmp_path / 'report' / 'index.html').read_text()
+    assert 'class="card loss"' in page and ('data:image/jpeg' in page) == images
+    # pages are passed on: no folder of this machine is in them
+    assert str(tmp_path) not in page and str(root) not in page and '--results files' in page
+
+
 def test_list(root, capsys):
     assert evaluate('--list') == 0
     out = capsys.readouterr().out
@@ -178,6 +247,15 @@ def test_list(root, capsys):
     (['--layout', 'folder', '--root', '{root}', '--option', 'x=1'], 'layout folder'),
     (['--layout', 'folder', '--root', '{root}', '--tracker', 'x=mosse', '--results', 'x={root}/a'],
      "two of the trackers are called 'x'"),
+    (['--layout', 'folder', '--root', '{root}', '--json', '{root}'], 'is a folder; name a file'),
+    (['--layout', 'folder', '--root', '{root}', '--report', '{root}/a/a.txt'],
+     '--report {root}/a/a.txt: is a file; name a folder'),
+    (['--layout', 'folder', '--root', '{root}', '--save-results', '{root}/a/a.txt/x'],
+     "--save-results {root}/a/a.txt/x: this folder can't be made: Not a directory"),
+    (['--layout', 'folder', '--root', '{root}', '--format', 'gtot'], 'say with --save-results'),
+    (['--layout', 'folder', '--root', '{root}', '--rate', '0.5'], '--rate 0.5: is for'),
+    (['--layout', 'folder', '--root', '{root}', '--convention', 'rgbt234'],
+     'a: convention rgbt234 needs the truth of RGB and of thermal'),
     (['--convention', 'mine'], "invalid choice: 'mine'"), (['--processes', '0'], '1 or more'),
     (['--sequences', 'a,,b'], 'list of names')])
 def test_what_is_wrong_is_said_in_one_line(root, tmp_path, capsys, args, message):

@@ -24,14 +24,14 @@ from layouts_kit import (
 import numpy as np
 import pytest
 
-from rgbt_tracker_ros.data.layouts import LAYOUTS, LayoutError, open_layout
+from rgbt_tracker_ros.data.layouts import ABOUT, LAYOUTS, LayoutError, open_layout
 
 ALL = list(MAKERS)
 LASHER_FLAGS = '0,1,0,0,1,0,0,0,0,0,0,0,0,1,0,0,0,0,1'
 
 
-def test_every_layout_has_a_fixture():
-    assert set(ALL) | {'bag'} == set(LAYOUTS)
+def test_every_layout_has_a_fixture_and_is_described():
+    assert set(ALL) | {'bag'} == set(LAYOUTS) == set(ABOUT)
 
 
 # --- whole
@@ -139,6 +139,19 @@ def exchanged(made: Made) -> tuple[Path, int | None]:
     return (a / made.thermal[0].name, 1) if named else (b / made.rgb[0].name, first)
 
 
+def exchanged_images(made: Made) -> tuple[Path, int | None]:
+    swap(made.rgb[0].parent, made.thermal[0].parent)
+    return made.rgb[0], 1
+
+
+def exchanged_with_boxes(made: Made) -> tuple[Path, int | None]:
+    """Give the folder of images and that of boxes each other's names: there is but one camera."""
+    images, boxes = (p.resolve().relative_to(made.root) for p in (made.thermal[0], made.truth))
+    deep = 2 if images.parts[0] == boxes.parts[0] else 1
+    swap(*(made.root.joinpath(*p.parts[:deep]) for p in (images, boxes)))
+    return (made.root if deep == 1 else made.thermal[0].parent), None
+
+
 def extra_image_row(made: Made) -> tuple[Path, int | None]:
     path = made.truth.with_name(made.truth.name.replace('1', '9', 1).replace('0002', '0009'))
     shutil.copy(made.truth, path)
@@ -198,7 +211,17 @@ BROKEN: list[tuple[str, Break, str]] = [
     ('flir', semicolon_map, "can't be read as JSON"),
     ('videos', semicolons, 'does not give video, frame, x, y, w, h separated by commas'),
     *((name, exchanged, 'exchanged') for name in [*PAIRED, 'videos']),
+    ('flir', exchanged_images, 'video_rgb_test/data and video_thermal_test/data are exchanged'),
+    *((name, exchanged_with_boxes, 'looked in .* for sequences with img')
+      for name in ('lsotb', 'ptb')),
+    ('lsotb_train', exchanged_with_boxes, 'no images; looked for .jpg'),
 ]
+
+
+def test_every_layout_is_broken_in_every_way():
+    """A frame that is missing, a row too many, another delimiter, folders exchanged."""
+    assert {name: sum(layout == name for layout, _, _ in BROKEN) for name in ALL} == dict.fromkeys(
+        ALL, 4)
 
 
 @pytest.mark.parametrize(('layout', 'break_it', 'said'), [
@@ -211,7 +234,7 @@ def test_what_is_broken_is_named_with_file_and_row(layout, break_it, said, tmp_p
     if layout == 'lsotb_train' and break_it is drop_named:     # the annotation is left without
         path = tmp_path / 'train/Annotations/animal/cat_1/0002.xml'
     assert error.value.path.resolve() == path.resolve() and error.value.row == row
-    assert f'row {row}' in str(error.value) and path.name in str(error.value)
+    assert (row is None or f'row {row}' in str(error.value)) and path.name in str(error.value)
     assert pickle.loads(pickle.dumps(error.value)).row == row
 
 

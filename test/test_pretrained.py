@@ -185,6 +185,7 @@ def test_nothing_in_a_file_is_run(files, checkpoint):
 
 @pytest.mark.parametrize(('name', 'content', 'said'), [
     ('gone.pth', None, 'does not exist'), ('text.pth', b'weights', 'text.pth'),
+    ('script.sh', b'export A=1; b\n', 'not a readable'),
     ('cut.safetensors', b'\x08\0\0\0', 'not a readable'), ('empty.pth', b'', 'empty.pth')])
 def test_unreadable_files(tmp_path, name, content, said):
     if content is not None:

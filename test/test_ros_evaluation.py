@@ -19,6 +19,7 @@ from rgbt_tracker_ros.cli_evaluate import main
 from rgbt_tracker_ros.data.layouts import open_layout
 from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
 from rgbt_tracker_ros.data.sources import PairSource
+from rgbt_tracker_ros.evaluation.opening import Opening
 from rgbt_tracker_ros.evaluation.ros_parameters import player_parameters, tracker_parameters
 from rgbt_tracker_ros.evaluation.ros_records import (
     Latency,
@@ -27,7 +28,7 @@ from rgbt_tracker_ros.evaluation.ros_records import (
     live,
     per_pair,
 )
-from rgbt_tracker_ros.evaluation.runner import Opening, follow, span_of
+from rgbt_tracker_ros.evaluation.runner import follow, span_of
 from rgbt_tracker_ros.evaluation.scoring import score_answers
 from rgbt_tracker_ros.evaluation.trackers import TrackerError, parse_trackers
 from rgbt_tracker_ros.nodes.evaluation_client import EvaluationClient, EvaluationError

@@ -15,7 +15,6 @@ from rgbt_tracker_ros.evaluation.scores import (
     SequenceResult,
     SequenceScores,
     by_attribute,
-    frames_per_second,
     load,
     mean_interval,
     paired_difference,
@@ -79,11 +78,11 @@ def test_attributes() -> None:
 
 
 @pytest.mark.parametrize(('seconds', 'fps'), [
-    (None, None), ([1.0, 0.1, 0.1], 10.0), ([1.0, 0.1, math.nan], 10.0), ([0.5], 2.0),
+    (None, None), ([1.0, 0.1, 0.1], 10.0), ([1.0, 0.1, math.nan], 10.0), ([0.5], None),
     ([0.0, 0.0], None), ([math.nan, math.nan], None)])
 def test_frames_per_second(seconds: list[float] | None, fps: float | None) -> None:
-    got = frames_per_second(None if seconds is None else np.array(seconds))
-    assert got == pytest.approx(fps)
+    s = scored('a', 5, 5, seconds=seconds and np.array([*seconds, *[math.nan] * 5])[:5])
+    assert s.fps == pytest.approx(fps)
 
 
 def test_per_frame_figures_of_a_missing_target_and_a_missing_answer() -> None:

@@ -1,26 +1,22 @@
 """The arguments of `rgbt evaluate`."""
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentTypeError
 import math
 from pathlib import Path
-from typing import NoReturn
 
+from rgbt_tracker_ros.command_line import Parser
 from rgbt_tracker_ros.data.layouts import LAYOUTS
 from rgbt_tracker_ros.evaluation.conventions import CONVENTIONS
 from rgbt_tracker_ros.evaluation.results_out import FORMATS
 
-ABOUT = 'Let trackers follow the sequences of a data set once, and score them.'
+ABOUT = ('Let trackers follow the sequences of a data set once, and score them: rgbt evaluate '
+         '--layout folder --root DATA --tracker student,csrt --json scores.json --report report')
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
-
-
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Return the parser of `rgbt evaluate`."""
-    made = _Parser('rgbt evaluate', description=ABOUT, epilog=(
+    made = Parser('rgbt evaluate', description=ABOUT, epilog=(
         'TRACKER is student, a .safetensors file, csrt, kcf or mosse (-rgb, -thermal, -mean: the '
         'picture that it sees; -mean where nothing is said), or module:function of a function '
         'that returns an object with init(pair, box) and update(pair). TRACKER@rgb and '
@@ -59,14 +55,15 @@ def parser() -> ArgumentParser:
                      help='also play every sequence into the running node, and score what it '
                           'answers, late answers and dropped pairs and all (student and '
                           '.safetensors)')
-    ros.add_argument('--rate', metavar='X', type=_factor, default=1.0,
+    ros.add_argument('--rate', metavar='X', type=_factor,
                      help='factor of their own rate at which they are played (1)')
     ros.add_argument('--ros-records', metavar='DIR', type=Path,
                      help='score what evaluate.launch.py has written down: SEQUENCE.jsonl')
     add('--convention', metavar='NAME', choices=list(CONVENTIONS),
         help=f"how it is scored; default: the layout's own, or plain: {', '.join(CONVENTIONS)}")
-    add('--json', metavar='FILE', help="where the scores go; '-' is standard output")
-    add('--report', metavar='DIR', type=Path, help='where the report goes, a page of HTML')
+    add('--json', metavar='FILE', help="where the scores go: an object for one tracker, a list "
+        "of them for several; '-' is standard output")
+    add('--report', metavar='DIR', type=Path, help='where the report goes: index.html')
     add('--save-results', metavar='DIR', type=Path, help='where files of all boxes go')
     add('--format', choices=list(FORMATS), help="form of these files; default: the layout's own")
     add('--out', metavar='DIR', type=Path,

@@ -58,6 +58,11 @@ def key_of(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def safe_name(text: str) -> str:
+    """Return the name of a tracker or sequence as a file's, if not always one of its own."""
+    return re.sub(r'[^\w.+-]', '_', text)
+
+
 class Cache:
     """Answers in a folder, one file for each tracker, sequence and key; None keeps nothing."""
 
@@ -103,5 +108,4 @@ class Cache:
     def _path(self, tracker: str, sequence: str, key: str) -> Path | None:
         if self.folder is None:
             return None
-        name, folder = (re.sub(r'[^\w.+-]', '_', text) for text in (sequence, tracker))
-        return self.folder / folder / f'{name}.{key[:16]}.npz'
+        return self.folder / safe_name(tracker) / f'{safe_name(sequence)}.{key[:16]}.npz'

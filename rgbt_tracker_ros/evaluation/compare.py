@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rgbt_tracker_ros.evaluation.bootstrap import mean_interval, paired_difference
+from rgbt_tracker_ros.evaluation.bootstrap import Interval, mean_interval, paired_difference
 from rgbt_tracker_ros.evaluation.score_types import Run, Scores
 from rgbt_tracker_ros.evaluation.summary import summarise
 
@@ -29,29 +29,32 @@ def scores_table(run: Run) -> str:
 def comparison_table(runs: Sequence[Run], samples: int = 10_000) -> str:
     """Return a line for each tracker over the sequences that all have, the best SR first.
 
-    A mean has its 95 % bootstrap interval over sequences behind it; the last column is the
-    difference in SR to the first tracker, on the same drawn sequences. An interval that holds 0
-    says that the two can't be told apart.
-
-    :raises ValueError: if the runs have no sequence in common.
+    A mean of several has its 95 % bootstrap interval over sequences behind it; the last column is
+    the difference in SR to the first tracker, on the same drawn sequences. An interval that holds
+    0 says that the two can't be told apart.
     """
     shared = set.intersection(*({s.name for s in run.sequences} for run in runs))
     if not shared:
-        raise ValueError('the trackers have no sequence in common; nothing to compare')
+        return 'the trackers have no sequence in common: nothing to compare'
     parts = {r.tracker: [s for s in r.sequences if s.name in shared] for r in runs}
     means = {name: summarise(scores) for name, scores in parts.items()}
     order = sorted(parts, key=lambda name: -means[name].SR)
-    rows = [[f'{len(shared)} sequences, 95 % intervals', *METRICS, 'fps', 'SR to the first']]
+    title = f'{len(shared)} sequences, 95 % intervals' if len(shared) > 1 else '1 sequence'
+    rows = [[title, *METRICS, 'fps', 'SR to the first']]
     for name in order:
         cells = [name]
         for metric in METRICS:
-            i = mean_interval(parts[name], metric, samples=samples)
-            cells.append(f'{i.value:.3f} [{i.low:.3f} {i.high:.3f}]')
+            cells.append(_interval(mean_interval(parts[name], metric, samples=samples), ''))
         cells.append(_fps(means[name]))
         d = paired_difference(parts[name], parts[order[0]], 'SR', samples=samples)
-        cells.append('' if name == order[0] else f'{d.value:+.3f} [{d.low:+.3f} {d.high:+.3f}]')
+        cells.append('' if name == order[0] else _interval(d, '+'))
         rows.append(cells)
     return _align(rows, rules=(1,))
+
+
+def _interval(found: Interval, sign: str) -> str:
+    value, low, high = (f'{v:{sign}.3f}' for v in (found.value, found.low, found.high))
+    return f'{value} [{low} {high}]' if found.sequences > 1 else value
 
 
 def _figures(scores: Scores) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 import re
+import shlex
 from typing import Any
 
 from rgbt_tracker_ros.data.layouts import Dataset, LayoutError
@@ -14,7 +15,8 @@ from rgbt_tracker_ros.evaluation.results_io import file_name, find_results, read
 from rgbt_tracker_ros.evaluation.runner import Failure, Outcome
 from rgbt_tracker_ros.evaluation.score_json import to_json
 from rgbt_tracker_ros.evaluation.score_types import Run, SequenceResult, SequenceScores
-from rgbt_tracker_ros.evaluation.scoring import Timing, result_of, score_answers, score_result
+from rgbt_tracker_ros.evaluation.scoring import result_of, score_answers, score_result
+from rgbt_tracker_ros.evaluation.timing import Timing
 from rgbt_tracker_ros.evaluation.trackers import versions
 
 _OWN = {'lsotb': 'otb', 'ptb': 'otb'}
@@ -66,12 +68,15 @@ class Evaluated:
             yield result_of(dataset[name], answers)
 
     def facts(self) -> dict[str, str]:
-        """Return the provenance as short texts, for the report."""
+        """Return the provenance as short texts, for the report: files without their folders."""
         tracker = self.provenance.get('tracker', {})
         facts = {key: str(tracker[key]) for key in ('sha256', 'device', 'threads')
                  if key in tracker}
         facts |= {key: str(value) for key, value in self.provenance.items()
-                  if key not in ('tracker', 'versions')}
+                  if key not in ('tracker', 'versions', 'layout', 'root')}
+        for key in ('command', 'results'):
+            if key in facts:
+                facts[key] = _without_folders(facts[key])
         return facts | {'versions': ', '.join(
             f'{k} {v}' for k, v in self.provenance.get('versions', {}).items())}
 
@@ -100,16 +105,34 @@ def default_convention(layout: str) -> str:
     return name if name in CONVENTIONS else 'plain'
 
 
-def score_outcome(outcome: Outcome, dataset: Dataset, convention: str) -> Evaluated:
-    """Score what a tracker answered.
+def check_truths(dataset: Dataset, names: Sequence[str], convention: str) -> None:
+    """Refuse a convention of two truths where there is but one, before anything is tracked.
 
-    :raises ResultError: if the data set's truth is not what the convention allows.
+    :raises ResultError: naming the sequence.
     """
+    if CONVENTIONS[convention].truths != 'both':
+        return
+    for name in names:
+        try:
+            found = dataset[name].raw_truth_thermal
+        except LayoutError:     # told when it is tracked
+            continue
+        if found is None:
+            raise ResultError(name, f'convention {convention} needs the truth of RGB and of '
+                              'thermal; only one is there: choose another by --convention')
+
+
+def score_outcome(outcome: Outcome, dataset: Dataset, convention: str) -> Evaluated:
+    """Score what a tracker answered; what the convention refuses is among the failures."""
     done = Evaluated(outcome.spec.name, convention, answers=outcome.answers,
-                     failures=outcome.failures,
+                     failures=list(outcome.failures),
                      provenance={'tracker': outcome.identity, 'versions': versions()})
     for name, answers in outcome.answers.items():
-        result, scores = score_answers(dataset[name], answers, convention)
+        try:
+            result, scores = score_answers(dataset[name], answers, convention)
+        except ResultError as error:
+            done.failures.append(Failure(done.tracker, name, str(error)))
+            continue
         done.results.append(result)
         done.scores.append(scores)
     return done
@@ -135,6 +158,15 @@ def score_files(text: str, dataset: Dataset, names: Sequence[str], convention: s
         done.results.append(result)
         done.scores.append(scores)
     return done
+
+
+def _without_folders(command: str) -> str:
+    """Return a command with the last part of each absolute path: pages are passed on."""
+    words = []
+    for word in shlex.split(command):
+        label, equals, path = word.rpartition('=')
+        words.append(label + equals + (Path(path).name if path.startswith(('/', '~')) else path))
+    return shlex.join(words)
 
 
 def _tracker_of(files: Mapping[str, Path]) -> str:

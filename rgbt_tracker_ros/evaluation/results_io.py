@@ -111,7 +111,7 @@ def find_results(folder: Path | str, names: Sequence[str]) -> dict[str, Path]:
     if missing:
         raise ResultError(place, f'no result for {len(missing)} of {len(names)} sequences: '
                           f'{", ".join(missing[:5])}{" ..." if len(missing) > 5 else ""}; looked '
-                          f'for {prefix}SEQUENCE.txt')
+                          f'for {prefix}SEQUENCE.txt; name the others to score them alone')
     return files
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from rgbt_tracker_ros.data.bag_reader import Bag
 from rgbt_tracker_ros.data.recordings import BagFrames
 from rgbt_tracker_ros.data.sequence import Sequence as Recording
-from rgbt_tracker_ros.evaluation.runner import Opening, Span
+from rgbt_tracker_ros.evaluation.opening import Opening
+from rgbt_tracker_ros.evaluation.runner import Span
 from rgbt_tracker_ros.evaluation.trackers import TrackerSpec
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from collections.abc import Sequence as Names
 from dataclasses import dataclass, field
-from functools import lru_cache
 import hashlib
 from time import perf_counter
 from typing import Any
@@ -17,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rgbt_tracker_ros.data.layouts import Dataset, LayoutError, Sequence, open_layout
+from rgbt_tracker_ros.data.layouts import LayoutError, Sequence
 from rgbt_tracker_ros.evaluation.cache import Answers, Cache, key_of
+from rgbt_tracker_ros.evaluation.opening import Opening
 from rgbt_tracker_ros.evaluation.pool import Done, run_jobs
 from rgbt_tracker_ros.evaluation.trackers import OnePassTracker, TrackerError, TrackerSpec
 from rgbt_tracker_ros.types import Box, PairError
@@ -49,7 +49,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Failure:
-    """A sequence that a tracker could not finish: one line, and perhaps a traceback."""
+    """A sequence that a tracker could not finish: one line, and perhaps a traceback.
+
+    `tracker` is empty where the sequence itself is at fault.
+    """
 
     tracker: str
     sequence: str
@@ -80,6 +83,10 @@ def span_of(sequence: Sequence) -> Span:
 
     :raises SequenceError: if there is no such row, or it is for a frame that is not there.
     """
+    if not len(sequence.annotated):
+        raise SequenceError(f'{sequence.name}: no true boxes; layout folder looks for '
+                            'groundtruth.txt in it, videos for tracks/*.csv, bag for '
+                            'groundtruth.csv in it')
     seen = np.flatnonzero(np.isfinite(sequence.truth).all(axis=1))
     if not seen.size:
         raise SequenceError(f'{sequence.name}: no annotation holds a box; nothing to start from')
@@ -143,27 +150,6 @@ def fingerprint(sequence: Sequence, span: Span) -> str:
 
 
 @dataclass(frozen=True)
-class Opening:
-    """How a data set is opened: what travels to other processes in its stead."""
-
-    layout: str
-    root: str
-    options: tuple[tuple[str, Any], ...] = ()
-
-    def open(self) -> Dataset:
-        """Open it, once in each process.
-
-        :raises LayoutError: see `open_layout`.
-        """
-        return _open(self)
-
-
-@lru_cache(maxsize=4)
-def _open(opening: Opening) -> Dataset:
-    return open_layout(opening.layout, opening.root, **dict(opening.options))
-
-
-@dataclass(frozen=True)
 class Job:
     """One tracker on one sequence; travels to other processes."""
 
@@ -201,10 +187,10 @@ def run_trackers(specs: Names[TrackerSpec], opening: Opening, names: Names[str],
             span = span_of(sequence)
             digest = fingerprint(sequence, span)
         except (ValueError, OSError) as error:     # a broken frame, nothing to start from
-            for spec in specs:
-                failure = Failure(spec.name, name, str(error))
-                outcomes[spec.name].failures.append(failure)
-                yield failure
+            failure = Failure('', name, str(error))
+            for outcome in outcomes.values():
+                outcome.failures.append(failure)
+            yield failure
             continue
         for spec in specs:
             key = key_of({'tracker': outcomes[spec.name].identity, 'layout': opening.layout,

@@ -27,9 +27,10 @@ from rgbt_tracker_ros.evaluation.score_types import (
     Summary,
 )
 from rgbt_tracker_ros.evaluation.summary import by_attribute, figures, summarise
+from rgbt_tracker_ros.evaluation.timing import Timing
 
 __all__ = ['Interval', 'ResultError', 'Run', 'Scores', 'SequenceResult', 'SequenceScores',
-           'Summary', 'by_attribute', 'frames_per_second', 'from_json', 'load', 'mean_interval',
+           'Summary', 'by_attribute', 'from_json', 'load', 'mean_interval',
            'paired_difference', 'save', 'score_sequence', 'summarise', 'to_json']
 
 
@@ -59,25 +60,14 @@ def score_sequence(result: SequenceResult, truth: ArrayLike, convention: str | C
         kept = np.asarray(values, np.float64)[::rules.stride][:seen]
         return np.pad(kept, (0, seen - len(kept)), constant_values=np.nan)
 
+    timing = Timing.of(result.seconds)
     return SequenceScores(
         name=result.name, frames=len(errors.overlap), iou=errors.all_overlaps,
         center_error=errors.all_errors, vot=vot.single_run(errors.all_overlaps),
         robot=judge(errors.all_overlaps, errors.answered, rows(result.confidences, 'confidences'),
                     rows(result.states, 'states'), rows(result.stamps, 'stamps')),
         two_truths=rules.truths != 'one' and len(truths) > 1, attributes=tuple(attributes),
-        fps=frames_per_second(result.seconds), **figures(*_curves(errors, rules), rules))
-
-
-def frames_per_second(seconds: NDArray[Any] | None) -> float | None:
-    """Frames per second of the tracker alone: frames after the first over their seconds.
-
-    The first frame is initialisation. None where no time was measured.
-    """
-    if seconds is None:
-        return None
-    spent = np.asarray(seconds, np.float64)[1 if len(seconds) > 1 else 0:]
-    spent = spent[np.isfinite(spent)]
-    return len(spent) / float(spent.sum()) if spent.sum() > 0 else None
+        fps=timing.fps if timing else None, **figures(*_curves(errors, rules), rules))
 
 
 def _curves(errors: FrameErrors, rules: Convention) -> tuple[Floats, Floats, Floats]:

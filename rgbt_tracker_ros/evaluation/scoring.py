@@ -1,11 +1,11 @@
 """From answers, or rows of a file, to scores: whoever recorded them, and however."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from rgbt_tracker_ros.data.sequence import Sequence
 from rgbt_tracker_ros.evaluation.cache import Answers
@@ -13,28 +13,7 @@ from rgbt_tracker_ros.evaluation.conventions import Convention, ResultError
 from rgbt_tracker_ros.evaluation.conventions import convention as named
 from rgbt_tracker_ros.evaluation.score_types import SequenceResult, SequenceScores
 from rgbt_tracker_ros.evaluation.scores import score_sequence
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The tracker's own time, without the first frame: frames per second and ms per frame."""
-
-    fps: float
-    ms_median: float
-    ms_p95: float
-
-    @classmethod
-    def of(cls, seconds: ArrayLike) -> Timing | None:
-        """Take the seconds of `init` and every `update`; None where there was no update.
-
-        `fps` is the number of updates over the sum of their seconds.
-        """
-        spent = np.asarray(seconds, np.float64)[1:]
-        spent = spent[np.isfinite(spent)]
-        if not spent.sum() > 0:
-            return None
-        median, p95 = np.percentile(spent, (50, 95)) * 1e3
-        return cls(len(spent) / float(spent.sum()), float(median), float(p95))
+from rgbt_tracker_ros.evaluation.timing import Timing
 
 
 def result_of(sequence: Sequence, answers: Answers) -> SequenceResult:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from rgbt_tracker_ros.data.layouts import open_layout
+from rgbt_tracker_ros.data.sequence import shorten
 from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
 from rgbt_tracker_ros.data.sources import PairSource, open_source
 from rgbt_tracker_ros.nodes.camera_messages import read_camera_info
@@ -149,11 +150,10 @@ def _of_layout(p: PlayerParameters) -> PlaySource:
     dataset = open_layout(p.layout, p.root, **options)
     name = p.sequence or (dataset.sequence_names[0] if len(dataset) == 1 else '')
     if name not in dataset:
-        names = ', '.join(dataset.sequence_names[:8])
-        raise ParameterError(f'{p.root} has no sequence {name!r}; set `sequence` to one of its '
-                             f'{len(dataset)}: {names} ...' if name else
-                             f'{p.root} has {len(dataset)} sequences; set `sequence` to one of '
-                             f'them: {names} ...')
+        raise ParameterError(
+            (f'{p.root} has no sequence {name!r}' if name else
+             f'{p.root} has {len(dataset)} sequences')
+            + f'; set `sequence` to one of them: {shorten(dataset.sequence_names)}')
     if p.layout != 'bag':
         return sequence(dataset[name], p.part, **_common(p))
     if p.rate:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rgbt_tracker_ros.data.sequence import Dataset, LayoutError, Sequence
 
-__all__ = ['LAYOUTS', 'Dataset', 'LayoutError', 'Sequence', 'open_layout']
+__all__ = ['ABOUT', 'LAYOUTS', 'Dataset', 'LayoutError', 'Sequence', 'open_layout']
 
 _ROOM = 'rgbt_tracker_ros.data.layouts'
 LAYOUTS: dict[str, str] = {
@@ -35,6 +35,27 @@ LAYOUTS: dict[str, str] = {
     'bag': 'rgbt_tracker_ros.data.recordings:open_bags',
 }
 """Layout -> the function that opens it: (name, root, **options) -> Dataset."""
+
+ABOUT: dict[str, str] = {
+    'lasher': 'LasHeR: `testingset/NAME/{visible,infrared}/`, `init.txt` in it; lists, attributes',
+    'rgbt234': 'RGBT234: `NAME/{visible,infrared}/`, `visible.txt` and `infrared.txt` in it',
+    'rgbt210': 'RGBT210: `NAME/{visible,infrared}/`, `init.txt` in it',
+    'gtot': 'GTOT: `NAME/{v,i}/`, `groundTruth_v.txt` and `groundTruth_i.txt` (corners) in it',
+    'vtuav': 'VTUAV: `test_ST/NAME/{rgb,ir}/`, `rgb.txt` and `ir.txt` (every tenth frame) in it',
+    'lsotb': 'LSOTB-TIR, evaluation set: `sequences/NAME/img/`, `anno/NAME.txt`; thermal alone',
+    'ptb': 'PTB-TIR: `tirsequences/NAME/img/`, `tiranno/NAME.txt`; thermal alone',
+    'folder': 'your own images: `NAME/{rgb,thermal}/`, `groundtruth.txt` (x,y,w,h a line) in it',
+    'lsotb_train': 'LSOTB-TIR, training set: `TrainingData/`, `Annotations/` (XML)',
+    'kaist': 'KAIST pedestrians: `images/set06/V000/{visible,lwir}/` and annotations; a sequence '
+             'for each person',
+    'flir': 'FLIR ADAS v2: `video_{rgb,thermal}_test/`, `rgb_to_thermal_vid_map.json`; a sequence '
+            'for each object',
+    'videos': 'your own videos: `visible/NAME.mp4`, `infrared/NAME.mp4`, `tracks/*.csv` '
+              '(video,frame,x,y,w,h)',
+    'bag': 'rosbag2 (MCAP, SQLite) or ROS 1 bag, or a folder of them; `groundtruth.csv` (frame or '
+           'stamp,x,y,w,h) in the bag, or `BAG.csv` beside it',
+}
+"""Layout -> where its images and true boxes are, in Markdown."""
 
 
 def open_layout(name: str, root: str | Path, **options: Any) -> Dataset:

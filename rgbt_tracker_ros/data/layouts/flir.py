@@ -46,7 +46,11 @@ def open_flir(name: str, root: Path, *, boxes: str = 'rgb', images: bool = True,
         paths = [base / f'video_{side}_test' / 'data' / name for name in names]
         for row, path in enumerate(paths, 1):
             if not path.exists():
-                raise LayoutError(path, f'no such file, but {map_file.name} names it', row)
+                swapped = any((folder / path.name).exists()
+                              for folder in base.glob('video_*_test/data'))
+                raise LayoutError(path, f'no such file, but {map_file.name} names it' + (
+                    '; video_rgb_test/data and video_thermal_test/data are exchanged'
+                    if swapped else ''), row)
         return paths
 
     def video(key: str, members: list[tuple[int, str, str]]) -> Video:

@@ -1,15 +1,17 @@
-"""Trackers side by side: paired differences, wins and losses, and two ways of running one."""
+"""Trackers side by side: paired differences, wins and losses, and ways of running one."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 import math
+from typing import Any
 
 from rgbt_tracker_ros.evaluation.bootstrap import Interval
 from rgbt_tracker_ros.evaluation.report.curves import key
-from rgbt_tracker_ros.evaluation.report.entries import Entry, Measure
-from rgbt_tracker_ros.evaluation.report.markup import DASH, Markup, breakable, join, number, tag
+from rgbt_tracker_ros.evaluation.report.entries import Entry, Measure, run_in_modes
+from rgbt_tracker_ros.evaluation.report.markup import Markup, breakable, join, number, tag
+from rgbt_tracker_ros.evaluation.report.run import Figure
 from rgbt_tracker_ros.evaluation.report.small_charts import forest
 from rgbt_tracker_ros.evaluation.report.tables import Column, figure, table
 from rgbt_tracker_ros.evaluation.scores import paired_difference
@@ -96,39 +98,47 @@ def section(entries: Sequence[Entry], titles: dict[str, str]) -> Markup:
 
 
 def ways(entries: Sequence[Entry], measures: Sequence[Measure]) -> Markup:
-    """Return a table for each tracker that was run in several modes; empty without one."""
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.run.scores.tracker, []).append(entry)
+    """Return a table for each tracker that was run in several modes; empty without one.
+
+    The first mode is what the others are measured by: each has its difference beside it.
+    """
     parts: list[Markup] = []
-    for n, (tracker, group) in enumerate(groups.items()):
-        if len(group) < 2 or not all(e.run.mode for e in group):
-            continue
-        rows: list[tuple[object, list[object], object]] = []
+    for n, (tracker, group) in enumerate(run_in_modes(entries).items()):
+        rows: list[tuple[str, list[object]]] = []
         for m in measures:
-            values = [e.value(m) for e in group]
-            if any(map(math.isfinite, values)):
-                rows.append((m.title, [m.text(v) for v in values],
-                             _signed(values[-1] - values[0], m.text(values[-1] - values[0]))))
+            values: list[Figure] = [e.value(m) for e in group]
+            if any(_is_number(v) for v in values):
+                rows.append((m.title, _beside(values, m.text)))
         for name in dict.fromkeys(k for e in group for k in e.run.figures):
-            given = [e.run.figures.get(name) for e in group]
-            first, last = given[0], given[-1]
-            step = last - first if isinstance(first, (int, float)) and isinstance(
-                last, (int, float)) else None
-            rows.append((name, [figure(v) for v in given],
-                         DASH if step is None else _signed(step, str(figure(step)))))
-        columns = [Column('Figure', [r[0] for r in rows], sorts=False)]
-        columns += [Column(e.run.mode, [r[1][i] for r in rows], sorts=False)
+            rows.append((name, _beside([e.run.figures.get(name) for e in group], figure)))
+        columns = [Column('Figure', [title for title, _ in rows], sorts=False)]
+        columns += [Column(e.run.mode, [cells[i] for _, cells in rows], sorts=False)
                     for i, e in enumerate(group)]
-        columns.append(Column('Difference', [r[2] for r in rows], sorts=False))
-        text = (f'{tracker}: the same recording, {" and ".join(e.run.mode for e in group)}. '
-                'The difference is the last column of figures minus the first.')
+        text = (f'{tracker} on the same recordings. In small: the difference to '
+                f'{group[0].run.mode}.')
         parts.append(table(f'ways{n}', text, columns))
     if not parts:
         return Markup('')
-    return join(tag('h2', 'Two ways of running it', id='ways'),
+    return join(tag('h2', 'Ways of running it', id='ways'),
                 tag('p', 'What is lost, or not, when the tracker runs live: images that came too '
                     'late, pairs that were dropped, answers that were old.', class_='lead'), parts)
+
+
+def _beside(values: Sequence[Figure], text: Callable[[Any], object]) -> list[object]:
+    """Return the texts of a figure in each mode, with the difference to the first under it."""
+    first, cells = values[0], []
+    for i, value in enumerate(values):
+        cell = text(value)
+        if i and _is_number(first) and _is_number(value):
+            step = value - first            # type: ignore[operator]
+            cell = join(tag('span', cell), tag('span', _signed(step, str(text(step))),
+                                               class_='note under'))
+        cells.append(cell)
+    return cells
+
+
+def _is_number(value: Figure) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _pair(duel: Duel) -> Markup:
@@ -141,9 +151,10 @@ def _pair(duel: Duel) -> Markup:
 def _difference(interval: Interval) -> Markup:
     sure = interval.sequences >= FEWEST and not interval.low <= 0 <= interval.high
     text = f'{"+" if interval.value > 0 else ""}{number(interval.value)}'
-    span = '' if interval.sequences < 2 else \
-        f' [{number(interval.low)}, {number(interval.high)}]'
-    return join(tag('b' if sure else 'span', text), tag('span', span, class_='note'))
+    if interval.sequences < 2:
+        return tag('span', text)
+    return join(tag('b' if sure else 'span', text), tag(
+        'span', f'[{number(interval.low)}, {number(interval.high)}]', class_='note under'))
 
 
 def _extremes(duel: Duel, title: str) -> Markup:
@@ -169,8 +180,8 @@ def _extremes(duel: Duel, title: str) -> Markup:
 def bars(duel: Duel) -> Markup:
     """Return the differences by sequence, sorted, as one area around zero."""
     steps = [d for d, _ in reversed(duel.by_sequence)]
-    width, middle, high = 320.0, 40.0, 36.0
-    most = max(map(abs, steps), default=0.0) or 1.0
+    width, middle, high = 320.0, 46.0, 32.0      # the numbers stand above and below the bars
+    most = max(map(abs, steps), default=0.0)
     parts = []
     for entry, positive in ((duel.one, True), (duel.other, False)):
         path = ''.join(
@@ -179,9 +190,10 @@ def bars(duel: Duel) -> Markup:
             for i, d in enumerate(steps) if (d > 0) == positive and d)
         parts.append(tag('path', d=path, class_=f'bar c{entry.index % 8}'))
     won, tied, lost = duel.record
-    parts += [tag('line', x1=0, x2=width, y1=middle, y2=middle, class_='axis'),
-              tag('text', f'+{most:.2f}', x=width, y=10, text_anchor='end'),
-              tag('text', f'\N{MINUS SIGN}{most:.2f}', x=0, y=2 * middle - 2)]
+    parts.append(tag('line', x1=0, x2=width, y1=middle, y2=middle, class_='axis'))
+    if most:
+        parts += [tag('text', f'+{most:.2f}', x=width, y=10, text_anchor='end'),
+                  tag('text', f'\N{MINUS SIGN}{most:.2f}', x=0, y=2 * middle - 2)]
     return tag('svg', parts, viewBox=f'0 0 {width:g} {2 * middle:g}', class_='duel', role='img',
                aria_label=f'Difference in success by sequence, sorted: {won} won, {tied} tied, '
                f'{lost} lost')

@@ -50,8 +50,10 @@ class Measure:
         """Return the value, with its unit."""
         scale = 100.0 if self.unit == '%' else 1.0
         text = number(value * scale, self.digits)
-        known = unit and self.unit and math.isfinite(value)
-        return f'{text}\N{NO-BREAK SPACE}{self.unit}' if known else text
+        if not (unit and self.unit and math.isfinite(value)):
+            return text
+        name = self.unit.removesuffix('s') if self.unit == 'frames' and text == '1' else self.unit
+        return f'{text}\N{NO-BREAK SPACE}{name}'
 
 
 def measures(items: Iterable[Scores]) -> list[Measure]:
@@ -175,6 +177,15 @@ class Entry:
                  if r.seconds is not None]
         spent = np.concatenate(parts) if parts else np.zeros(0)
         return np.asarray(spent[np.isfinite(spent)] * 1e3, np.float64)
+
+
+def run_in_modes(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Return the runs of each tracker that was run in several modes, by its name."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.run.scores.tracker, []).append(entry)
+    return {name: group for name, group in groups.items()
+            if len(group) > 1 and all(e.run.mode for e in group)}
 
 
 def _ratio(top: Sequence[int], bottom: Sequence[int]) -> tuple[float, float]:

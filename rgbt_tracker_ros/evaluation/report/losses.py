@@ -6,10 +6,8 @@ import math
 
 import numpy as np
 
-from rgbt_tracker_ros.evaluation.report.curves import (
-    key,
-    style,
-)
+from rgbt_tracker_ros.data.sequence import Unseen
+from rgbt_tracker_ros.evaluation.report.curves import key, style
 from rgbt_tracker_ros.evaluation.report.entries import Entry, Floats, binned
 from rgbt_tracker_ros.evaluation.report.failures import (
     HELD_OVERLAP,
@@ -103,11 +101,12 @@ def _shots(entry: Entry, failure: Failure, recorded: Recorded | None,
     for row in moments(failure, scores.iou):
         frame = int(recorded.annotated[row])
         pair, problem = None, ''
-        if pictures:
+        if pictures and not isinstance(getattr(recorded, 'frames', None), Unseen):
             try:
                 pair = recorded.pair(frame)
             except (ValueError, IndexError, OSError) as error:
-                problem = str(error)
+                path = getattr(error, 'path', None)     # its folder is nobody else's business
+                problem = str(error).replace(str(path), path.name) if path else str(error)
         thermal = recorded.truth_thermal
         shots.append(Shot(
             frame, recorded.truth[row], _NONE if thermal is None else thermal[row],
@@ -152,7 +151,7 @@ def _course(entry: Entry, failure: Failure) -> Markup:
         parts.append(tag('path', d=line(sure), class_='confidence'))
     parts.append(tag('path', d=line(scores.iou), class_=f'curve {style(entry.index)}',
                      style='stroke-dasharray:none'))
-    for row in moments(failure, scores.iou):
+    for row in (r for r in moments(failure, scores.iou) if first <= r < last):
         parts.append(tag('path', d=f'M{at(row + 0.5):.1f} {bottom}l-4 8h8z', class_='tick'))
     recorded = entry.recorded(scores.name)
     for row, x, anchor in ((first, left, 'start'), (last - 1, right, 'end')):

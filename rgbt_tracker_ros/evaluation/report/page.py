@@ -15,7 +15,7 @@ from rgbt_tracker_ros.evaluation.conventions import convention
 from rgbt_tracker_ros.evaluation.report import by_sequence, comparison, losses, sections
 from rgbt_tracker_ros.evaluation.report.curves import chart
 from rgbt_tracker_ros.evaluation.report.entries import Entry, measures
-from rgbt_tracker_ros.evaluation.report.markup import DASH, Markup, join, script_json, tag
+from rgbt_tracker_ros.evaluation.report.markup import Markup, join, script_json, tag
 from rgbt_tracker_ros.evaluation.report.run import ReportRun
 
 NAME = 'index.html'
@@ -69,7 +69,7 @@ def page(runs: Sequence[ReportRun], options: ReportOptions) -> str:
         ('summary', 'Summary', join(
             tag('h2', 'Summary', id='summary'), _coverage(entries),
             sections.headline(entries, figures))),
-        ('ways', 'Two ways', comparison.ways(entries, figures)),
+        ('ways', 'Ways', comparison.ways(entries, figures)),
         ('curves', 'Curves', join(
             tag('h2', 'Curves', id='curves'),
             tag('p', 'Point at a curve, or use the arrow keys, to read it out.', class_='lead'),
@@ -150,12 +150,18 @@ def _coverage(entries: Sequence[Entry]) -> Markup:
 
 
 def _footer(entries: Sequence[Entry]) -> Markup:
-    rows = [tag('tr', tag('th', e.name, scope='row'),
-                tag('td', '; '.join(f'{k}: {v}' for k, v in e.run.provenance.items()) or DASH,
-                    class_='left wide')) for e in entries]
+    given = [e.run.provenance for e in entries]
+    same = {k: v for k, v in given[0].items() if len(given) > 1
+            and all(facts.get(k) == v for facts in given)}
+    own = [(e.name, {k: v for k, v in e.run.provenance.items() if k not in same})
+           for e in entries]
+    rows = [tag('tr', tag('th', name, scope='row'),
+                tag('td', [tag('div', tag('b', f'{k}: '), v) for k, v in facts.items()],
+                    class_='left wide'))
+            for name, facts in [('all', same), *own] if facts]
     made = (f'Made with rgbt_tracker_ros {__version__}, Python {platform.python_version()}, '
             f'numpy {np.__version__}. Intervals: 95 %, bootstrap over sequences, fixed seed.')
-    if not any(e.run.provenance for e in entries):
+    if not rows:
         return tag('p', made)
     return join(tag('h2', 'Where it came from', id='provenance'),
                 tag('div', tag('table', tag('caption', tag('span', 'What was run')),

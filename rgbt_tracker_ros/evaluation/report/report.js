@@ -118,7 +118,7 @@
         row.hidden = !words.every((word) => text.includes(word));
         shown += !row.hidden;
       }
-      count.textContent = words.length ? `${shown} of ${rows.length}` : `${rows.length} sequences`;
+      count.textContent = words.length ? `${shown} of ${rows.length}` : `${rows.length} sequence${rows.length === 1 ? '' : 's'}`;
     };
     input.addEventListener('input', filter);
     filter();

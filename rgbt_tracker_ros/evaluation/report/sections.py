@@ -9,7 +9,7 @@ import numpy as np
 from rgbt_tracker_ros.evaluation.conventions import convention
 from rgbt_tracker_ros.evaluation.report import curves
 from rgbt_tracker_ros.evaluation.report.by_sequence import compared_columns
-from rgbt_tracker_ros.evaluation.report.entries import NAN, Entry, Measure
+from rgbt_tracker_ros.evaluation.report.entries import NAN, Entry, Measure, run_in_modes
 from rgbt_tracker_ros.evaluation.report.markup import Markup, join, number, tag
 from rgbt_tracker_ros.evaluation.report.small_charts import dot_plot, meter
 from rgbt_tracker_ros.evaluation.report.tables import (
@@ -148,7 +148,9 @@ def speed(entries: Sequence[Entry], measures: Sequence[Measure]) -> Markup:
             spent = [float(np.percentile(e.milliseconds, share)) if len(e.milliseconds) else NAN
                      for e in entries]
             rows.append((f'Time per frame, ms, {name}', [number(ms, 1) for ms in spent]))
-    for name in dict.fromkeys(k for e in entries for k in e.run.figures):
+    side_by_side = [e for group in run_in_modes(entries).values() for e in group]
+    others = [e for e in entries if e not in side_by_side]     # shown there already
+    for name in dict.fromkeys(k for e in others for k in e.run.figures):
         rows.append((name, [figure(e.run.figures.get(name)) for e in entries]))
     if not rows:
         return Markup('')

@@ -19,7 +19,7 @@ from rgbt_tracker_ros.distillation.stages import Setting
 from rgbt_tracker_ros.distillation.train_log import TrainLog
 from rgbt_tracker_ros.distillation.trainer import Options, Trainer
 
-VIT = '{template_size: 16, search_size: 32, stride: 8, dim: 16, depth: 3, heads: 2, ' \
+VIT = '{template_size: 16, search_size: 32, stride: 8, dim: 16, depth: 4, heads: 2, ' \
       'head_widths: [8, 8]}'
 CONV = '{template_size: 16, search_size: 32, stride: 8, backbone: tiny, stages: 3, ' \
        'widths: [8, 8, 8], blocks: [0, 0, 0], width: 8, kernel: 1, head: [8, 8]}'

@@ -1,0 +1,1 @@
+"""`rgbt claims`: the distillation recipes' claims, measured on made-up scenes and judged."""

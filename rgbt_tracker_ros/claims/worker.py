@@ -1,0 +1,128 @@
+"""Train and measure one arm with one seed: `python -m rgbt_tracker_ros.claims.worker`."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import fcntl
+import hashlib
+import json
+from pathlib import Path
+import shutil
+import time
+from typing import Any
+
+import torch
+
+from rgbt_tracker_ros.claims.arms import ARMS, NOTHING, Arm
+from rgbt_tracker_ros.claims.measures import measure
+from rgbt_tracker_ros.claims.store import arm_folder, read_result
+from rgbt_tracker_ros.distillation import resume
+from rgbt_tracker_ros.distillation.identity import run_identity, stage_identity
+from rgbt_tracker_ros.distillation.recipe import Recipe, load_recipe
+from rgbt_tracker_ros.distillation.stages import Setting
+from rgbt_tracker_ros.distillation.trainer import Options, Trainer
+
+REVISION = 1
+"""Raise it when the same recipe trains to other weights, or a measurement changes its meaning:
+results of before are then measured anew."""
+
+
+def arm_recipe(arm: Arm) -> Recipe:
+    """Return the recipe as an arm trains it. :raises RecipeError: a change that does not fit."""
+    return load_recipe(arm.recipe, 'tiny', arm.sets)
+
+
+def key_of(arm: Arm, recipe: Recipe, seed: int) -> str:
+    """Describe a result by all that it comes from; equal keys, equal results."""
+    if arm.stage == NOTHING:
+        trained: Any = {'seed': seed, 'networks': {
+            f'{s}.{k}': n['config'] for s, stage in recipe.raw['stages'].items()
+            for k, n in stage['networks'].items() if 'config' in n}}
+    else:
+        trained = stage_identity(recipe, Setting(seed), arm.stage)
+    text = json.dumps([REVISION, trained, [m.__dict__ for m in arm.measures]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_arm(arm: Arm, seed: int, out: Path) -> bool:
+    """Bring an arm to its result.json, from wherever it was left; False if it was interrupted."""
+    folder = arm_folder(out, arm.name, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / 'lock').open('w') as lock:
+        # one that outlived its `rgbt claims` may still be at it: wait, and take what it made
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _run(arm, seed, out, folder, arm_recipe(arm))
+
+
+def _run(arm: Arm, seed: int, out: Path, folder: Path, recipe: Recipe) -> bool:
+    key = key_of(arm, recipe, seed)
+    if read_result(folder, key) is not None:
+        return True
+    seconds = 0.0
+    if arm.stage != NOTHING:
+        trained = _train(arm, recipe, seed, out, folder)
+        if trained is None:
+            return False
+        seconds = trained
+    metrics = measure(arm, recipe, folder / 'run')
+    if seconds:
+        metrics['cpu_seconds'] = seconds
+    resume.write_json(folder / 'result.json', {'key': key, 'arm': arm.name, 'seed': seed,
+                                               'metrics': metrics})
+    return True
+
+
+def _train(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) -> float | None:
+    """Train up to the arm's stage; return the CPU seconds of all steps that are its own, None
+    where it was interrupted.
+    """
+    run = folder / 'run'
+    _forget_other(run, recipe, seed)
+    stages = list(recipe.stages)
+    until = stages[:stages.index(arm.stage) + 1]
+    reuse = tuple(arm_folder(out, name, seed) / 'run' for name in arm.needs)
+    taken = {s for s in until for r in reuse if (r / s / 'stage.json').is_file()}
+    own = [s for s in until if s not in taken]
+    before = sum(_steps_done(run / s) for s in own)
+    start = time.process_time()
+    trainer = Trainer(recipe, Setting(seed), Options(
+        run, reuse, 'cpu', until=sum(recipe.stages[s].steps for s in until)))
+    try:
+        trainer.run()
+    except KeyboardInterrupt:
+        return None
+    used = time.process_time() - start
+    record = folder / 'cpu.json'
+    steps = sum(recipe.stages[s].steps for s in own)
+    if steps > before:  # a run that was interrupted counts as if it had been as fast throughout
+        resume.write_json(record, {'seconds': used * steps / (steps - before)})
+    return float((resume.read_json(record) or {'seconds': 0.0})['seconds'])
+
+
+def _forget_other(run: Path, recipe: Recipe, seed: int) -> None:
+    """Delete what is left of a run of another description: its recipe has changed."""
+    theirs = resume.read_json(run / 'run.json')
+    ours = json.loads(json.dumps(run_identity(recipe, Setting(seed))))
+    if theirs is not None and resume.difference(theirs, ours):
+        shutil.rmtree(run)
+
+
+def _steps_done(stage: Path) -> int:
+    """Return how many steps a stage has logged, one row each."""
+    log = stage / 'log.csv'
+    return max(len(log.read_text().splitlines()) - 1, 0) if log.is_file() else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one arm. Returns 130 after an interruption."""
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument('arm', choices=list(ARMS), metavar='ARM')
+    p.add_argument('--seed', type=int, required=True)
+    p.add_argument('--out', type=Path, required=True)
+    args = p.parse_args(argv)
+    torch.set_num_threads(1)
+    return 0 if run_arm(ARMS[args.arm], args.seed, args.out) else 130
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

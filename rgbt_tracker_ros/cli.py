@@ -25,6 +25,8 @@ COMMANDS = {
                         'score trackers on a data set, or results of others'),
     'play': Command('rgbt_tracker_ros.cli_play:main',
                     'play a bag, a sequence or videos into ROS 2 topics, as cameras would'),
+    'record-info': Command('rgbt_tracker_ros.cli_record_info:main',
+                           'show what a recording of the recorder node holds, and what is wrong'),
     'demo': Command('rgbt_tracker_ros.demo:main',
                     'play a clip to the tracker node over ROS 2 and show what comes back'),
     'train': Command('rgbt_tracker_ros.distillation.cli:main',

@@ -17,6 +17,7 @@ from typing import Any
 from rgbt_tracker_ros.command_line import Parser, key_values
 from rgbt_tracker_ros.data.bag_reader import is_bag
 from rgbt_tracker_ros.data.layouts import LAYOUTS
+from rgbt_tracker_ros.data.segments import find_segments
 from rgbt_tracker_ros.data.sources import IMAGE_SUFFIXES
 from rgbt_tracker_ros.processes import PACKAGE, PROFILE_VARIABLES, shm_profile
 
@@ -68,11 +69,15 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
     """Return the parameters that name the recording."""
     sources: list[str] = args.source
     root, layout = args.root, args.layout
-    if len(sources) == 1 and (layout or is_bag(Path(sources[0]).expanduser())):
-        root, sources, layout = sources[0], [], layout or 'bag'
-    named = [root is not None, args.root is not None and root != args.root, bool(sources),
+    if len(sources) == 1 and not layout:
+        named = Path(sources[0]).expanduser()
+        # a whole segment is a bag too, but says more of itself
+        layout = 'recording' if find_segments(named) else 'bag' if is_bag(named) else None
+    if len(sources) == 1 and layout:
+        root, sources = sources[0], []
+    given = [root is not None, args.root is not None and root != args.root, bool(sources),
              bool(args.rgb or args.thermal), args.scene is not None]
-    if sum(named) > 1 or len(sources) > 2:
+    if sum(given) > 1 or len(sources) > 2:
         raise ValueError('more than one recording is named; give a bag, RGB and THERMAL, '
                          '--layout with --root, or --scene')
     if root is not None:
@@ -113,8 +118,9 @@ def _remapped(stream: str, topic: str | None) -> list[str]:
 
 def _parser() -> Parser:
     made = Parser('rgbt play', description=(
-        'Play a recording into rgb/image_raw and thermal/image_raw, as two cameras would: a bag '
-        '(rgbt play BAG), videos or folders of images (rgbt play RGB THERMAL), a sequence of a '
+        'Play a recording into rgb/image_raw and thermal/image_raw, as two cameras would: a bag, '
+        'or a folder that the recorder node has filled (rgbt play BAG), videos or folders of '
+        'images (rgbt play RGB THERMAL), a sequence of a '
         'data set (rgbt play ROOT --layout lasher --sequence NAME), a made-up scene (--scene 1), '
         'or, where nothing is named, the clip that comes with the package. Ctrl-C ends it.'))
     add = made.add_argument

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-import re
 import shutil
 import tempfile
 import time
 
 from rgbt_tracker_ros.data.layouts import Dataset, LayoutError
-from rgbt_tracker_ros.evaluation.cache import key_of
+from rgbt_tracker_ros.evaluation.cache import key_of, safe_name
 from rgbt_tracker_ros.evaluation.evaluated import Evaluated
+from rgbt_tracker_ros.evaluation.opening import Opening
 from rgbt_tracker_ros.evaluation.results_io import file_name
 from rgbt_tracker_ros.evaluation.ros_parameters import (
     cameras_of,
@@ -32,7 +32,7 @@ from rgbt_tracker_ros.evaluation.ros_records import (
     live,
     per_pair,
 )
-from rgbt_tracker_ros.evaluation.runner import Failure, Opening, SequenceError, span_of
+from rgbt_tracker_ros.evaluation.runner import Failure, SequenceError, span_of
 from rgbt_tracker_ros.evaluation.runner import fingerprint as digest_of
 from rgbt_tracker_ros.evaluation.scoring import score_answers
 from rgbt_tracker_ros.evaluation.trackers import SUFFIX, TrackerError, TrackerSpec, versions
@@ -237,5 +237,4 @@ class _Watch:
 
 
 def _kept(folder: Path, tracker: str, sequence: str, key: str) -> Path:
-    name, of = (re.sub(r'[^\w.+-]', '_', text) for text in (sequence, tracker))
-    return folder / 'ros' / of / f'{name}.{key[:16]}.jsonl'
+    return folder / 'ros' / safe_name(tracker) / f'{safe_name(sequence)}.{key[:16]}.jsonl'

@@ -11,7 +11,7 @@ import shutil
 from rgbt_tracker_ros.data.layouts import ABOUT
 from rgbt_tracker_ros.evaluation.conventions import CONVENTIONS
 from rgbt_tracker_ros.evaluation.results_out import FORMATS
-from rgbt_tracker_ros.nodes import player_node
+from rgbt_tracker_ros.nodes import player_node, recorder_parameters
 from rgbt_tracker_ros.nodes.parameters import render_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +48,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     'track': track_message,
     'parameters': render_markdown,
     'player': lambda: render_markdown(player_node.TABLE),
+    'recorder': lambda: render_markdown(recorder_parameters.TABLE),
     'evaluation': evaluation_tables,
 }
 

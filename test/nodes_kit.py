@@ -37,6 +37,8 @@ class FakeTracker:
         self.seconds = 0.0                          # that an update takes
         self.fail: Exception | None = None          # raised by update
         self.frozen: tuple[str, ...] = ()
+        self.sees = True                            # the target, when it takes over
+        self.refuse: Exception | None = None        # raised by take_over
         self.calls: list[tuple[str, int]] = []      # (method, stamp)
         self.pairs: list[Pair] = []
         self.box: Box | None = None
@@ -57,6 +59,13 @@ class FakeTracker:
 
     def reset(self) -> None:
         self.box = None
+
+    def take_over(self, old: Any, pair: Pair, box: Box) -> bool:
+        self.calls.append(('take_over', pair.stamp))
+        if self.refuse is not None:
+            raise self.refuse
+        self.box = box
+        return self.sees
 
     def _answer(self, method: str, pair: Pair) -> Estimate:
         self.calls.append((method, pair.stamp))

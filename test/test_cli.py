@@ -246,7 +246,7 @@ def said(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize('argv, text', [
-    ([], 'there are track, evaluate, play, demo, train'),
+    ([], 'there are track, evaluate, play, record-info, demo'),
     (['follow'], "'follow'"),
     (['track'], '--box'),
     (['track', '--box', BOX], 'neither'),

@@ -17,6 +17,9 @@ PROMISED = {
                           'device', 'autostart', 'log_level', 'respawn'},
     'evaluate.launch.py': {'root', 'layout', 'sequence', 'rate', 'output', 'tracker',
                            'params_file', 'device'},
+    'recorder.launch.py': {'namespace', 'params_file', 'use_sim_time', 'rgb_topic',
+                           'thermal_topic', 'output_dir', 'recording', 'autostart', 'log_level',
+                           'respawn'},
     'demo.launch.py': {'rgb', 'thermal', 'rate', 'loop', 'compressed', 'fault', 'fault_stream'},
 }
 

@@ -148,7 +148,7 @@ def test_parameters_out_of_range(ros_context: Context, capfd: CaptureFD) -> None
                 ({'homography': [1.0, 2.0]}, 'homography has 2 numbers; it must have 9'),
                 ({'lost_threshold': 0.9}, 'lost_threshold is 0.9; it must be at most'),
                 ({'image_qos': 'reliable'}, 'image_qos can only change while inactive'),
-                ({'model': '/no/such'}, 'model can only change while unconfigured')):
+                ({'device': 'cuda:7'}, 'device can only change while unconfigured')):
             name = next(iter(values))
             before = node.get_parameter(name).value
             (ok, told), = r.set(**values)

@@ -45,7 +45,8 @@ def entry_points(pyproject: str) -> dict[str, str]:
 
 def test_entry_points(pyproject: str) -> None:
     found = entry_points(pyproject)
-    assert set(found) == {'rgbt', 'tracker_node', 'player_node', 'evaluation_client'}
+    assert set(found) == {'rgbt', 'tracker_node', 'player_node', 'recorder_node',
+                          'evaluation_client'}
     for target in found.values():
         module, function = target.split(':')
         assert callable(getattr(importlib.import_module(module), function))
@@ -131,6 +132,9 @@ ELSEWHERE = {
     'torch': ('', 'torch'),
     'safetensors': ('', 'safetensors'),
     'rosbags': ('', 'rosbags'),
+    'mcap': ('', 'mcap'),
+    'lz4': ('', 'lz4'),
+    'zstandard': ('', 'zstandard'),
     **dict.fromkeys(('launch', 'launch_ros', 'vision_msgs', 'message_filters', 'cv_bridge'), None),
     'apsw': ('', ''),   # comes with rosbags
     'scipy': ('', ''),  # for KAIST's .vbb files alone

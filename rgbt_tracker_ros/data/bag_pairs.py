@@ -33,6 +33,12 @@ class Pairing:
     def __len__(self) -> int:
         return len(self.stamps)
 
+    @property
+    def rate(self) -> float | None:
+        """Pairs per second, by the median of their distances; None where that can't be said."""
+        period = float(np.median(np.diff(self.stamps))) if len(self) > 1 else 0.0
+        return 1e9 / period if period > 0 else None
+
 
 def pair_stamps(rgb: NDArray[np.int64], thermal: NDArray[np.int64], slop: int,
                 complete: bool = False) -> Pairing:

@@ -160,13 +160,22 @@ class Bag:
 
     def _learn(self, topic: str) -> None:
         """Take a topic's type from the definition in the bag, where the stock types lack it."""
-        connection = next(c for c in self._reader.connections if c.topic == topic)
-        if connection.msgtype in self._store.fielddefs:
+        kind = self.topics[topic]
+        if kind in self._store.fielddefs:
             return
-        if connection.msgdef.format != MessageDefinitionFormat.MSG:
-            raise LayoutError(self.path, f'{topic}: the bag does not define {connection.msgtype}')
-        types = get_types_from_msg(connection.msgdef.data, connection.msgtype)
+        if not (text := self._definition(topic)):
+            raise LayoutError(self.path, f'{topic}: the bag does not define {kind}')
+        try:
+            types = get_types_from_msg(text, kind)
+        except TypesysError as error:
+            raise LayoutError(self.path, f'{topic}: the definition of {kind} is broken: {error}'
+                              ) from error
         self._store.register({k: v for k, v in types.items() if k not in self._store.fielddefs})
+
+    def _definition(self, topic: str) -> str:
+        """Return the text that defines a topic's type; empty where there is none in MSG format."""
+        found = next(c for c in self._reader.connections if c.topic == topic).msgdef
+        return str(found.data) if found.format == MessageDefinitionFormat.MSG else ''
 
     def _stamp(self, raw: bytes) -> int:
         """Stamp of a message that starts with a header: the same place in CDR and in ROS 1."""

@@ -20,7 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class BagFrames:
-    """The pairs of a bag, read and decoded when asked for; the bag is opened at the first."""
+    """The pairs of a bag, read and decoded when asked for; the bag is opened at the first.
+
+    `path`: of the bag. `topics`: of RGB and thermal, '' for none; `indexes`: of their messages.
+    """
 
     def __init__(self, path: Path, topics: tuple[str, str], indexes: tuple[
             TopicIndex | None, TopicIndex | None], pairing: Pairing) -> None:
@@ -44,7 +47,7 @@ class BagFrames:
             if at < 0 or topic_index is None:
                 continue
             if self._bag is None:
-                self._bag = Bag(self.path)
+                self._bag = self.open()
             try:
                 images[side] = convert(self._bag.read(topic, topic_index, at))
             except (ImageError, PairError) as error:
@@ -52,6 +55,13 @@ class BagFrames:
                                   index + 1) from error
         return Pair(images[0], images[1], int(self.pairing.stamps[index]),
                     int(self.pairing.skews[index]))
+
+    def open(self) -> Bag:
+        """Open the bag once more, for whoever wants more of it than its pairs.
+
+        :raises LayoutError: if that can't be done any more.
+        """
+        return Bag(self.path)
 
     def close(self) -> None:
         """Close the bag; the next pair opens it again."""
@@ -97,13 +107,16 @@ class BagDataset(Dataset):
         self._topics, self._slop, self._offset = topics, slop, thermal_offset
         self._complete, self._truth, self._truth_topic = complete, truth, truth_topic
         self._strict = strict
-        self._bags = _bags(root)
+        self._bags = self._find(root)
         if not self._bags:
             raise LayoutError(root, f'no bag; looked for {", ".join(BAG_SUFFIXES)} and folders '
                               'with metadata.yaml')
         if truth and len(self._bags) > 1:
             raise LayoutError(truth, f'one file of boxes for {len(self._bags)} bags; open one bag')
         super().__init__(name, root, tuple(self._bags))
+
+    def _find(self, root: Path) -> dict[str, Path]:
+        return _bags(root)
 
     def _open(self, name: str) -> Sequence:
         path = self._bags[name]
@@ -119,9 +132,8 @@ class BagDataset(Dataset):
                 raise LayoutError(path, f'no pair: {topics[0]} and {topics[1]} have no stamps '
                                   f'within {self._slop / 1e9:g} s of each other')
             boxes, annotated = self._boxes(bag, pairing)
-        period = np.median(np.diff(pairing.stamps)) if len(pairing) > 1 else 0
         return Sequence(name, BagFrames(path, topics, (rgb, thermal), pairing), boxes, annotated,
-                        fps=float(1e9 / period) if period > 0 else None)
+                        fps=pairing.rate)
 
     def _boxes(self, bag: Bag, pairing: Pairing) -> tuple[Boxes, NDArray[np.int64]]:
         path = bag.path

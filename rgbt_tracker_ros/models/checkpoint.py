@@ -19,7 +19,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -109,7 +109,10 @@ def load(path: Path, sha256: str = '') -> tuple[Network, dict[str, Any]]:
 
 
 def _read(path: Path, sha256: str) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Return the texts and the tensors of a file."""
+    """Return the texts and the tensors of a file, which may be written over meanwhile: it is read
+    once, so that what was checked is what is used, and not mapped: a file that gets shorter under
+    a mapping ends the process.
+    """
     if path.is_dir():
         raise CheckpointError(f'weights file {path} is a folder; give a .safetensors file (`rgbt '
                               'export` makes one of a run of `rgbt train`)')
@@ -117,14 +120,18 @@ def _read(path: Path, sha256: str) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise CheckpointError(f'weights file {path} does not exist; give the path of a '
                               '.safetensors file, or leave it empty for the shipped student')
     try:
+        data = path.read_bytes()
         if sha256:
-            found = sha256_of(path)
+            found = hashlib.sha256(data).hexdigest()
             if len(sha256) < 8 or not found.startswith(sha256.lower()):
                 raise CheckpointError(f'sha256 of {path} is {found}, expected {sha256}; '
                                       'the file is not the one you meant, or it is damaged')
-        with safe_open(path, 'pt') as file:
-            return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}
-    except (SafetensorError, OSError) as error:
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8:8 + int.from_bytes(data[:8], 'little')])
+        return header.get('__metadata__') or {}, tensors
+    except (SafetensorError, OSError, *_NONSENSE) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f'{path} is not a readable safetensors file: {error}; copy it '
                               'again, or make it with `rgbt export`') from error
 

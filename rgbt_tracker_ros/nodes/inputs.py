@@ -4,10 +4,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Protocol
 
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 
 from rgbt_tracker_ros.nodes.health import Health, StreamHealth
 from rgbt_tracker_ros.nodes.image_conversion import ImageError, check
@@ -21,11 +21,38 @@ from rgbt_tracker_ros.nodes.pairing import (
     PairingSettings,
     PairMatcher,
 )
-from rgbt_tracker_ros.nodes.parameters import Parameters
 from rgbt_tracker_ros.nodes.qos import ImageInput
 from rgbt_tracker_ros.nodes.stock_pairing import StockMatcher
 
 GRACE = 2_000_000   # ns: what waits in the middleware is taken before a deadline is enforced
+
+
+class InputParameters(Protocol):
+    """Those of a node's parameters that are about its cameras; see `Parameters`.
+
+    `pair_queue`: images of a camera that may wait for partners.
+    """
+
+    @property
+    def use_rgb(self) -> bool: ...
+    @property
+    def use_thermal(self) -> bool: ...
+    @property
+    def image_transport(self) -> str: ...
+    @property
+    def image_qos(self) -> str: ...
+    @property
+    def pairing(self) -> str: ...
+    @property
+    def pair_slop(self) -> float: ...
+    @property
+    def pair_deadline(self) -> float: ...
+    @property
+    def pair_queue(self) -> int: ...
+    @property
+    def thermal_time_offset(self) -> float: ...
+    @property
+    def stream_timeout(self) -> float: ...
 
 
 class CameraInputs:
@@ -35,7 +62,7 @@ class CameraInputs:
         went back.
     """
 
-    def __init__(self, node: LifecycleNode, parameters: Parameters, notices: Notices, *,
+    def __init__(self, node: Node, parameters: InputParameters, notices: Notices, *,
                  release: Callable[[Match[Any]], None], jumped: Callable[[str], None]) -> None:
         self.used = {RGB: parameters.use_rgb, THERMAL: parameters.use_thermal}
         streams = [s for s in STREAMS if self.used[s]]
@@ -53,9 +80,7 @@ class CameraInputs:
         self._release = release
         self._jumped = jumped
         self._graced = False
-        self.images = {s: ImageInput(node, f'{s}/image_raw', parameters.image_transport,
-                                     parameters.image_qos, partial(self.receive, s), notices)
-                       for s in streams}
+        self.images = {s: self._subscribe(s, parameters) for s in streams}
         self._timer = node.create_timer(1.0, self._on_deadline,
                                         clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()
@@ -63,7 +88,11 @@ class CameraInputs:
                        for s in streams}
         self.look()
 
-    def set_parameters(self, parameters: Parameters) -> None:
+    def _subscribe(self, stream: str, parameters: InputParameters) -> ImageInput:
+        return ImageInput(self._node, f'{stream}/image_raw', parameters.image_transport,
+                          parameters.image_qos, partial(self.receive, stream), self._notices)
+
+    def set_parameters(self, parameters: InputParameters) -> None:
         """Take new parameters while running."""
         settings = pairing_settings(parameters)
         moved = settings.thermal_offset != self.matcher.settings.thermal_offset
@@ -80,7 +109,11 @@ class CameraInputs:
         except ImageError as e:
             self.refuse(stream, str(e))
             return
-        jumps, stamp = self.matcher.jumps, stamp_ns(msg.header)
+        self._admit(stream, stamp_ns(msg.header), msg, now)
+
+    def _admit(self, stream: str, stamp: int, msg: Any, now: int) -> None:
+        """Match an image that can be used."""
+        jumps = self.matcher.jumps
         newest = self.matcher.timing[stream].newest
         matches = self.matcher.add(stream, stamp, msg, now)
         if self.matcher.jumps != jumps:
@@ -161,8 +194,8 @@ class CameraInputs:
         self._emit(self.matcher.poll(now), now)
 
 
-def pairing_settings(parameters: Parameters) -> PairingSettings:
+def pairing_settings(parameters: InputParameters) -> PairingSettings:
     """Return the matcher's share of the parameters."""
-    return PairingSettings(slop=round(parameters.pair_slop * 1e9),
+    return PairingSettings(queue=parameters.pair_queue, slop=round(parameters.pair_slop * 1e9),
                            deadline=round(parameters.pair_deadline * 1e9),
                            thermal_offset=round(parameters.thermal_time_offset * 1e9))

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -21,7 +22,8 @@ from rgbt_tracker_ros.nodes.node_parameters import NodeParameters
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.outputs import Outputs, stamp_ns
 from rgbt_tracker_ros.nodes.pairing import JUMP, Match
-from rgbt_tracker_ros.nodes.parameters import Parameters
+from rgbt_tracker_ros.nodes.parameters import ParameterError, Parameters
+from rgbt_tracker_ros.nodes.reload import EXPECTED, Reloader, Verdict
 from rgbt_tracker_ros.nodes.ring import PairRing
 from rgbt_tracker_ros.nodes.session import Session
 from rgbt_tracker_ros.nodes.session_types import Reply, Target, TrackerLike
@@ -35,7 +37,6 @@ except ImportError:     # only where ROS is installed: apt install ros-jazzy-vis
     Detection2D = None
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-EXPECTED = (ValueError, RuntimeError, OSError, ImportError)     # of loading; others are bugs
 
 
 class TrackerNode(LifecycleNode):
@@ -59,12 +60,16 @@ class TrackerNode(LifecycleNode):
         self._worker = Worker[Match[Any]](self._session.process, self._failed,
                                           self._session.backlog)
         self._parts = Parts(self._session, self._worker, outputs)
+        self._reloader = Reloader(load_tracker, self._exchange, self._notices, self._reloaded)
         self._reporter = Reporter(self, self._parts, self._notices)
         self.create_subscription(TargetRequest, '~/target', self._on_target, 10)
         if Detection2D is not None:
             self.create_subscription(Detection2D, '~/target_detection', self._on_detection, 10)
         self.create_service(Trigger, '~/reset', self._on_reset)
         self.create_service(SetBool, '~/enable', self._on_enable)
+        # its answer takes as long as the loading: nothing else may wait for that
+        self.create_service(Trigger, '~/reload', self._on_reload,
+                            callback_group=MutuallyExclusiveCallbackGroup())
         self._settings = NodeParameters(self, self._notices, state=lambda: self._parts.phase,
                                         changed=self._apply)
         self._jump_handle = self.get_clock().create_jump_callback(
@@ -90,9 +95,10 @@ class TrackerNode(LifecycleNode):
                 if not self.context.ok():
                     return FAILURE
             done.result()
+            self._reloader.loaded(parameters)
         except Exception as e:
             return self._fail('configure', e)
-        self._parts.phase, self._parts.fault = 'inactive', ''
+        self._parts.phase, self._parts.fault, self._parts.refusal = 'inactive', '', ''
         self._apply(parameters)
         tracker = self._session.tracker
         assert tracker is not None
@@ -131,7 +137,8 @@ class TrackerNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of the model."""
-        self._parts.phase = 'unconfigured'
+        self._reloader.cancel('the node was cleaned up')
+        self._parts.phase, self._parts.refusal = 'unconfigured', ''
         self._worker.post(self._session.unload)
         self._report()
         return SUCCESS
@@ -139,14 +146,16 @@ class TrackerNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop everything."""
         self.on_deactivate(state)
+        self._reloader.stop()
         self._worker.stop()
         self._parts.phase, self._parts.fault = 'finalized', ''
         self._report()
         return SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop the worker, then destroy the node."""
+        """Stop the threads, then destroy the node."""
         self._worker.stop()
+        self._reloader.stop()
         self._jump_handle.unregister()
         super().destroy_node()
 
@@ -242,6 +251,34 @@ class TrackerNode(LifecycleNode):
         response.message = 'tracking' if request.data else 'paused; the target is kept'
         return response
 
+    async def _on_reload(self, request: Trigger.Request, response: Trigger.Response
+                         ) -> Trigger.Response:
+        parts = self._parts
+        if parts.phase not in ('inactive', 'active'):
+            fault = f' ({parts.fault})' if parts.fault else ''
+            response.message = f'the node is {parts.phase}{fault}; configure it to load a model'
+            return response
+        try:
+            verdict = self._reloader.request(self._settings.get())
+        except ParameterError as e:
+            response.message = str(e)
+            return response
+        response.success, response.message = await verdict
+        return response
+
+    def _exchange(self, tracker: TrackerLike) -> Future[str]:
+        return self._worker.call(partial(self._session.exchange, tracker))
+
+    def _reloaded(self, verdict: Verdict) -> None:
+        """Tell of a new model, in the loader's thread; the touch wakes who waits for it."""
+        self._parts.refusal = '' if verdict.success else verdict.message
+        if self.context.ok():
+            if verdict.success:
+                self.get_logger().info(verdict.message)
+            else:
+                self.get_logger().error(verdict.message)
+        self._touch()
+
     def _apply(self, parameters: Parameters) -> None:
         """Take parameters that may change at any time; try again to start where that failed."""
         self._ring.duration = round(parameters.buffer_duration * 1e9)
@@ -250,6 +287,8 @@ class TrackerNode(LifecycleNode):
         self._worker.post(partial(self._session.configure, parameters.tracker_config()))
         if self._parts.inputs is not None:
             self._parts.inputs.set_parameters(parameters)
+        if self._parts.phase in ('inactive', 'active'):
+            self._reloader.follow(parameters)
         if self._parts.fault and self._parts.phase == 'unconfigured' and parameters.autostart:
             self._autostart.reset()
 

@@ -1,7 +1,8 @@
-"""Declare the parameter table on a node, and hold a node to it."""
+"""Declare a parameter table on a node, and hold a node to it."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -10,6 +11,7 @@ from rcl_interfaces.msg import (
     SetParametersResult,
 )
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from rgbt_tracker_ros.nodes.notices import Notices
@@ -25,42 +27,49 @@ from rgbt_tracker_ros.nodes.parameters import (
     check,
 )
 
+P = TypeVar('P')
 
-class NodeParameters:
-    """The node's parameters, checked at every change.
 
-    :param state: gives the lifecycle state's label. :param changed: called after a change, with
-        the new parameters.
+class TableParameters(Generic[P]):
+    """A node's parameters, checked at every change.
+
+    :param table: name -> what is known. :param build: makes one object of values by name, and
+        raises ParameterError where they exclude each other. :param remedy: given when a parameter
+        may change, says what to do first; '' where it may change now. :param changed: called after
+        a change, with the new parameters.
     """
 
-    def __init__(self, node: LifecycleNode, notices: Notices, state: Callable[[], str],
-                 changed: Callable[[Parameters], None]) -> None:
+    def __init__(self, node: Node, notices: Notices, table: Mapping[str, Spec],
+                 build: Callable[[Mapping[str, object]], P], remedy: Callable[[str], str],
+                 changed: Callable[[P], None]) -> None:
         self.problems: dict[str, str] = {}      # start values that were refused, by name
         self._node = node
         self._notices = notices
-        self._state = state
+        self._table = table
+        self._build = build
+        self._remedy = remedy
         self._changed = changed
-        for name, spec in TABLE.items():
+        for name, spec in table.items():
             self._declare(name, spec)
         node.add_pre_set_parameters_callback(self._before)
         node.add_on_set_parameters_callback(self._on_set)
         node.add_post_set_parameters_callback(self._after)
 
-    def get(self) -> Parameters:
+    def get(self) -> P:
         """Return the parameters as they are.
 
         :raises ParameterError: if a start value was refused, or if values exclude each other.
         """
         for reason in self.problems.values():
             raise ParameterError(f'{reason}; set it, and configure again')
-        return Parameters.build(self._values({}))
+        return self._build(self._values({}))
 
     def _declare(self, name: str, spec: Spec) -> None:
         # without its range at first: rclpy's own refusal would end the process
         loose = ParameterDescriptor(dynamic_typing=True)
         value = self._node.declare_parameter(name, _ros(spec.default), loose).value
         try:
-            check(name, value)
+            check(name, value, self._table)
             self._node.set_descriptor(name, descriptor(spec))
         except ParameterError as e:
             # the node stays alive to be told better: it refuses to configure until then
@@ -70,24 +79,20 @@ class NodeParameters:
                                          ignore_override=True)
 
     def _values(self, new: dict[str, object]) -> dict[str, object]:
-        return {n: new[n] if n in new else self._node.get_parameter(n).value for n in TABLE}
+        return {n: new[n] if n in new else self._node.get_parameter(n).value
+                for n in self._table}
 
     def _verdict(self, parameters: list[Parameter]) -> str:
         """Return why these can't be set, or an empty string."""
-        new = {p.name: p.value for p in parameters if p.name in TABLE}
-        state = self._state()
+        new = {p.name: p.value for p in parameters if p.name in self._table}
         try:
             for name, value in new.items():
-                made, when = check(name, value), TABLE[name].changes
-                if made != check_quietly(name, self._node.get_parameter(name).value) and (
-                        when == START or (when == UNCONFIGURED and state != 'unconfigured')
-                        or (when == INACTIVE and state == 'active')):
-                    how = {START: 'give it when the node starts',
-                           UNCONFIGURED: 'deactivate and clean up the node first',
-                           INACTIVE: 'deactivate the node first'}[when]
+                made, when = check(name, value, self._table), self._table[name].changes
+                if made != self._quietly(name, self._node.get_parameter(name).value) and (
+                        how := self._remedy(when)):
                     return f'{name} can only change {when}; {how}'
             if new and not self.problems.keys() - new.keys():
-                Parameters.build(self._values(new))
+                self._build(self._values(new))
         except ParameterError as e:
             return str(e)
         return ''
@@ -103,11 +108,38 @@ class NodeParameters:
         return SetParametersResult(successful=not reason, reason=reason)
 
     def _after(self, parameters: list[Parameter]) -> None:
-        names = {p.name for p in parameters} & TABLE.keys()
+        names = {p.name for p in parameters} & self._table.keys()
         for name in names:
             self.problems.pop(name, None)
         if names and not self.problems:
             self._changed(self.get())
+
+    def _quietly(self, name: str, value: object) -> object:
+        """Return `value` in the parameter's own type, or as it is where that fails."""
+        try:
+            return check(name, value, self._table)
+        except ParameterError:
+            return value
+
+
+class NodeParameters(TableParameters[Parameters]):
+    """Those of the tracker node.
+
+    :param state: gives the lifecycle state's label.
+    """
+
+    def __init__(self, node: LifecycleNode, notices: Notices, state: Callable[[], str],
+                 changed: Callable[[Parameters], None]) -> None:
+        self._state = state
+        super().__init__(node, notices, TABLE, Parameters.build, self._first, changed)
+
+    def _first(self, when: str) -> str:
+        state = self._state()
+        if when == START:
+            return 'give it when the node starts'
+        if when == UNCONFIGURED and state != 'unconfigured':
+            return 'deactivate and clean up the node first'
+        return 'deactivate the node first' if when == INACTIVE and state == 'active' else ''
 
 
 def descriptor(spec: Spec) -> ParameterDescriptor:
@@ -125,14 +157,6 @@ def descriptor(spec: Spec) -> ParameterDescriptor:
         else:
             made.integer_range = [IntegerRange(from_value=int(spec.low), to_value=int(spec.high))]
     return made
-
-
-def check_quietly(name: str, value: object) -> object:
-    """Return `value` in the parameter's own type, or as it is where that fails."""
-    try:
-        return check(name, value)
-    except ParameterError:
-        return value
 
 
 def _ros(value: object) -> object:

@@ -61,9 +61,9 @@ class Parameters:
     """The node's parameters; those of TrackerConfig have the same names here."""
 
     autostart: bool = _p(True, 'configure and activate without being asked to', START)
-    model: str = _p('', 'weights (.safetensors); empty: the ones that come with the package',
-                    UNCONFIGURED)
-    model_sha256: str = _p('', 'refuse weights whose sha256 differs; empty: any', UNCONFIGURED)
+    model: str = _p('', 'weights (.safetensors); empty: the ones that come with the package; new '
+                    'ones are loaded beside those that run, and take over between two pairs')
+    model_sha256: str = _p('', 'refuse weights whose sha256 does not begin so; empty: any')
     device: str = _p('auto', 'auto (a GPU if there is one), cpu, or cuda:N; a GPU that is not '
                      'there is refused', UNCONFIGURED)
     threads: int = _p(0, 'CPU threads of the network; 0: half of the cores', UNCONFIGURED,
@@ -138,6 +138,11 @@ class Parameters:
                                  "'exact', or a pair_slop above 0")
         made.tracker_config()
         return made
+
+    @property
+    def pair_queue(self) -> int:
+        """Images that may wait for a partner, per camera."""
+        return 8
 
     def tracker_config(self) -> TrackerConfig:
         """Return the tracker's share.
@@ -217,12 +222,13 @@ def render_markdown(table: Mapping[str, Spec] = TABLE) -> str:
     return '\n'.join(rows) + '\n'
 
 
-def render_yaml() -> str:
-    """Return config/tracker.yaml."""
-    lines = ['# Every parameter of rgbt_tracker, at its default. The /** holds in any namespace.',
-             '# Printed by: python -m rgbt_tracker_ros.nodes.parameters yaml',
-             '/**:', '  rgbt_tracker:', '    ros__parameters:']
-    for name, spec in TABLE.items():
+def render_yaml(node: str = 'rgbt_tracker', table: Mapping[str, Spec] = TABLE,
+                module: str = 'parameters') -> str:
+    """Return config/tracker.yaml, or that of another node with its table in another module."""
+    lines = [f'# Every parameter of {node}, at its default. The /** holds in any namespace.',
+             f'# Printed by: python -m rgbt_tracker_ros.nodes.{module} yaml',
+             '/**:', f'  {node}:', '    ros__parameters:']
+    for name, spec in table.items():
         allowed = f' ({spec.allowed})' if spec.allowed and not spec.choices else ''
         when = '' if spec.changes == NOW else f' [changes {spec.changes}]'
         if lines[-1][-1] != ':':

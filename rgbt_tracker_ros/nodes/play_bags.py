@@ -24,7 +24,7 @@ class BagShots:
     apart = True
 
     def __init__(self, played: Sequence, part: Part, *, decode: bool = False) -> None:
-        """Take a sequence of the layout `bag`.
+        """Take a sequence of the layout `bag` or `recording`.
 
         :param decode: make raw images of compressed ones.
         :raises ValueError: if nothing of it is to be played, or it can't be read (LayoutError).
@@ -46,7 +46,7 @@ class BagShots:
         self.origin = self.stamp_origin = int(logged[0])
         if np.median(np.abs(logged - stamps)) > SAME_CLOCK:
             self.stamp_origin = int(stamps.min())
-        with Bag(frames.path) as bag:
+        with frames.open() as bag:
             self.streams: Mapping[str, type] = {
                 s: CompressedImage if bag.topics[t].endswith('CompressedImage') and not decode
                 else Image for s, t in zip(STREAMS, frames.topics, strict=True) if t}
@@ -55,7 +55,7 @@ class BagShots:
     def shots(self) -> Iterator[Shot]:
         """Yield the images one by one: see PlaySource."""
         complete = {max(self._of_pair(n), key=self._place.__getitem__): n for n in self._pairs}
-        with Bag(self._frames.path) as bag:
+        with self._frames.open() as bag:
             for logged, stamp, side, number in self._order:
                 index = self._frames.indexes[side]
                 assert index is not None

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from rgbt_tracker_ros.data.layouts import open_layout
+from rgbt_tracker_ros.data.recordings import BagFrames
 from rgbt_tracker_ros.data.sequence import shorten
 from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
 from rgbt_tracker_ros.data.sources import PairSource, open_source
@@ -14,6 +15,7 @@ from rgbt_tracker_ros.nodes.camera_messages import read_camera_info
 from rgbt_tracker_ros.nodes.parameters import START, ParameterError, Spec
 from rgbt_tracker_ros.nodes.parameters import parameter as _p
 from rgbt_tracker_ros.nodes.play_bags import BagShots
+from rgbt_tracker_ros.nodes.play_segments import JoinedShots
 from rgbt_tracker_ros.nodes.play_sources import (
     FRAME_RATE,
     Part,
@@ -148,20 +150,32 @@ def _of_layout(p: PlayerParameters) -> PlaySource:
     if p.groundtruth:
         options['truth'] = p.groundtruth
     dataset = open_layout(p.layout, p.root, **options)
+    if p.layout == 'recording' and not p.sequence:
+        _refuse_for_bags(p)
+        joined = JoinedShots(list(dataset), p.part, decode=p.decode)
+        if joined.shortened and p.stamps == 'recorded':
+            raise ParameterError("stamps is 'recorded', and there are pauses between the segments "
+                                 "that are left out; play one `sequence`, or use 'kept'")
+        return joined
     name = p.sequence or (dataset.sequence_names[0] if len(dataset) == 1 else '')
     if name not in dataset:
         raise ParameterError(
             (f'{p.root} has no sequence {name!r}' if name else
              f'{p.root} has {len(dataset)} sequences')
             + f'; set `sequence` to one of them: {shorten(dataset.sequence_names)}')
-    if p.layout != 'bag':
-        return sequence(dataset[name], p.part, **_common(p))
+    played = dataset[name]
+    if not isinstance(played.frames, BagFrames):
+        return sequence(played, p.part, **_common(p))
+    _refuse_for_bags(p)
+    return BagShots(played, p.part, decode=p.decode)
+
+
+def _refuse_for_bags(p: PlayerParameters) -> None:
     if p.rate:
         raise ParameterError(f'rate is {p.rate:g}; a bag has its own times: use speed')
     if p.compressed:
         raise ParameterError('compressed is true; the images of a bag are published as they were '
                              'recorded')
-    return BagShots(dataset[name], p.part, decode=p.decode)
 
 
 def _common(p: PlayerParameters) -> dict[str, Any]:

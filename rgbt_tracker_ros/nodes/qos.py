@@ -8,7 +8,6 @@ from typing import Any
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ParameterAlreadyDeclaredException
-from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
@@ -30,10 +29,13 @@ class ImageInput:
     last word.
     """
 
-    def __init__(self, node: LifecycleNode, topic: str, transport: str, image_qos: str,
-                 callback: Callable[[Any], None], notices: Notices) -> None:
+    def __init__(self, node: Node, topic: str, transport: str, image_qos: str,
+                 callback: Callable[..., None], notices: Notices, *, raw: bool = False,
+                 depth: int = 5) -> None:
         """Prepare; it is `look` that subscribes.
 
+        :param raw: hand the bytes to `callback`, not deserialised. :param depth: images that may
+            wait for it.
         :raises ValueError: if a qos_overrides parameter has a value that there is not.
         """
         compressed = transport == 'compressed'
@@ -41,14 +43,17 @@ class ImageInput:
         self._name = compressed_topic(node, topic) if compressed else topic
         self.topic = node.resolve_topic_name(self._name)
         self.publishers = 0
+        self.offered: list[QoSProfile] = []     # by the publishers
         self.problem = ''           # why nothing can arrive
         self._node = node
+        self._raw = raw
         self._callback = callback
         self._notices = notices
         self._subscription: Subscription | None = None
         self._subscribed_as = ''
         self._looked = 0.0
-        self._reliability, self._history, self._depth = self._overrides(POLICY[image_qos])
+        self._reliability, self._history, self._depth = self._overrides(
+            POLICY[image_qos], depth)
 
     @property
     def reliability(self) -> str:
@@ -67,6 +72,7 @@ class ImageInput:
         wanted = f'sensor_msgs/msg/{self.type.__name__}'
         fitting = [i for i in infos if i.topic_type == wanted]
         self.publishers = len(fitting)
+        self.offered = [i.qos_profile for i in fitting]
         if not fitting:
             others = sorted({i.topic_type for i in infos})
             self.problem = (
@@ -97,7 +103,7 @@ class ImageInput:
         profile = QoSProfile(history=HistoryPolicy[self._history.upper()], depth=self._depth,
                              reliability=ReliabilityPolicy[reliability.upper()])
         self._subscription = self._node.create_subscription(
-            self.type, self._name, self._callback, profile,
+            self.type, self._name, self._callback, profile, raw=self._raw,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._incompatible))
         self._subscribed_as = reliability
         self._node.get_logger().info(f'subscribed to {self.topic} ({reliability})')
@@ -108,7 +114,7 @@ class ImageInput:
                            f'another {policy} than is asked for; set image_qos to auto')
         self._looked = 0.0      # look again at the next turn
 
-    def _overrides(self, reliability: str) -> tuple[str, str, int]:
+    def _overrides(self, reliability: str, depth: int) -> tuple[str, str, int]:
         """Declare the standard QoS parameters and return their values.
 
         create_subscription would do so, but fix them to the first subscription's reliability.
@@ -117,7 +123,7 @@ class ImageInput:
         """
         values: list[Any] = []
         for policy, default in (('reliability', reliability), ('history', 'keep_last'),
-                                ('depth', 5)):
+                                ('depth', depth)):
             name = f'qos_overrides.{self.topic}.subscription.{policy}'
             try:
                 self._node.declare_parameter(name, default, ParameterDescriptor(

@@ -44,6 +44,7 @@ class Session:
         self._reference = RGB
         self._sizes: dict[str, tuple[int, int]] = {}
         self._box = Box(0, 0, 0, 0)
+        self._first: tuple[Pair, Box] | None = None     # what the target was given in
         self._waiting: Target | None = None     # for a pair that is still to come
         self._cursor: int | None = None         # newest stamp that was processed
         self._published: int | None = None      # newest stamp that was answered
@@ -62,6 +63,22 @@ class Session:
         self.reset()
         self.tracker = None
         self._changed()
+
+    def exchange(self, tracker: TrackerLike) -> str:
+        """Go on with another tracker, loaded and warm, and the same target; return what was done.
+
+        :raises Exception: whatever keeps the new one from it; then the old one goes on.
+        """
+        old = self.tracker
+        if old is None:
+            raise RuntimeError('the node was cleaned up while the model was loaded')
+        tracker.config = old.config
+        if self._first is not None and not tracker.take_over(old, *self._first):
+            raise ValueError(f'{tracker.model_name} does not see the target where '
+                             f'{old.model_name} has it now; reset the target to load it anyway')
+        self.tracker = tracker
+        kept = f'; target {self.target_id} is kept' if self.target_id else ''
+        return f'{tracker.model_name} has taken over from {old.model_name}{kept}'
 
     def configure(self, config: TrackerConfig) -> None:
         """Give the tracker new settings."""
@@ -97,7 +114,7 @@ class Session:
             self.tracker.reset()
         # the state first: who looks in between must not see one without its target
         self.state, self.target_id = State.IDLE, ''
-        self._waiting, self._steps, self.frozen = None, 0, ()
+        self._waiting, self._steps, self.frozen, self._first = None, 0, (), None
         if had:
             if reason:
                 self._notices.warn('target', f'target dropped: {reason}')
@@ -179,6 +196,7 @@ class Session:
             raise PairError('the pair of its stamp can not be used')
         box = self._in_reference(target, match, pair).checked(*pair.size)
         estimate = self.tracker.init(pair, box)
+        self._first = pair, box
         self.state, self.target_id = estimate.state, uuid4().hex[:8]
         self._reference = RGB if pair.rgb is not None else THERMAL
         self._sizes = sizes_of(pair)

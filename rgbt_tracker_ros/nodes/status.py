@@ -36,7 +36,8 @@ TICK = 0.1      # s; every fifth publishes a status, every tenth diagnostics
 class Parts:
     """What the node is made of; `inputs` only while it is active.
 
-    `phase`: its lifecycle state. `fault`: why it did not get any further.
+    `phase`: its lifecycle state. `fault`: why it did not get any further. `refusal`: why a new
+    model was not taken.
     """
 
     session: Session
@@ -45,6 +46,7 @@ class Parts:
     inputs: CameraInputs | None = None
     phase: str = 'unconfigured'
     fault: str = ''
+    refusal: str = ''
 
 
 class Reporter:
@@ -79,7 +81,8 @@ class Reporter:
         parts, verdicts = self._parts, self._judge()
         self._shown = tuple(v for v, _ in verdicts.values())
         texts = [parts.fault or ('' if parts.phase == 'active' else f'the node is {parts.phase}'),
-                 '' if parts.session.enabled else 'paused by ~/enable', self._no_time(),
+                 parts.refusal, '' if parts.session.enabled else 'paused by ~/enable',
+                 self._no_time(),
                  *(text for _, text in verdicts.values()), *self._notices.current(),
                  *(self._loss(s) for s in STREAMS), self._no_pairs(verdicts)]
         self._status.publish(self._describe('; '.join(dict.fromkeys(filter(None, texts))),
@@ -207,6 +210,8 @@ class Reporter:
             level, text = ERROR, self._parts.fault
         elif session.tracker is None:
             level, text = WARN, f'no model is loaded: the node is {self._parts.phase}'
+        elif self._parts.refusal:
+            level, text = WARN, self._parts.refusal
         elif session.errors:
             level, text = WARN, f'{session.errors} failures since the start, see the log; {text}'
         elif session.state in (State.SEARCHING, State.LOST):

@@ -1,4 +1,4 @@
-"""The one thread that owns the tracker."""
+"""A thread with a mailbox of one: that which owns the tracker, and that which loads another."""
 from __future__ import annotations
 
 from collections import deque
@@ -19,7 +19,7 @@ class Worker(Generic[T]):
     """
 
     def __init__(self, process: Callable[[T], None], on_error: Callable[[Exception], None],
-                 backlog: Callable[[], T | None] = lambda: None) -> None:
+                 backlog: Callable[[], T | None] = lambda: None, name: str = 'tracker') -> None:
         self.dropped = 0
         self._process = process
         self._on_error = on_error
@@ -28,7 +28,7 @@ class Worker(Generic[T]):
         self._slot: T | None = None
         self._running = True
         self._wake = Condition()
-        self._thread = Thread(target=self._run, name='tracker', daemon=True)
+        self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, item: T) -> None:

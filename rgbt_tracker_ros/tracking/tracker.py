@@ -1,6 +1,7 @@
 """The online tracker: init with a box, update with every pair."""
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 import math
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # torch is imported by Tracker.load alone
     from rgbt_tracker_ros.runtime.eager import EagerStudent, Template
 
 MIN_SIZE = 4.0  # px: a target is never thought smaller
+SAME_PLACE = 0.3  # overlap (IoU) of two trackers' boxes that are of one target
 
 
 @dataclass(slots=True)
@@ -155,6 +157,34 @@ class Tracker:
         return Estimate(box, 1.0, self._state, 1 - weight, weight,
                         {'crop': encoding - cropping, 'network': end - encoding,
                          'total': end - begin}, views.frozen)
+
+    def take_over(self, old: Tracker, pair: Pair, box: Box) -> bool:
+        """Go on with the target that another tracker follows, from where that one has it now.
+
+        The template is encoded anew from `pair` and `box`, which `old.init` was given: what `old`
+        has found since holds its errors, which would add up from one change to the next. Place,
+        motion, state, thermal range and what is known of the cameras are those of `old`, which is
+        left as it was.
+
+        :returns: False if `old` tracks the target, and this one, in the last pair that `old` was
+            given, does not see it there; True also where there is nothing to compare.
+        :raises RuntimeError: `old` has no target. :raises PairError: see `init`.
+        """
+        if not old.has_target:
+            raise RuntimeError('Tracker.take_over: the other tracker has no target')
+        self.init(pair, box)
+        self._views = old._views.shown(self._student.config.modalities)
+        self._box, self._state, self._weak = old._box, old._state, old._weak
+        self._motion, self._scan = deepcopy(old._motion), deepcopy(old._scan)
+        self._frozen, self._names = old._frozen, self._views.names
+        self._reliability = deepcopy(old._reliability)
+        self._weight_thermal = old._weight_thermal
+        if self._state != State.TRACKING or not self._names:
+            return True
+        self._timings = {'crop': 0.0, 'network': 0.0}
+        found = self._look(self._box, self._box.center)
+        return (found.confidence >= self.config.lost_threshold
+                and found.box.iou(self._box) >= SAME_PLACE)
 
     def update(self, pair: Pair) -> Estimate:
         """Find the target in the next pair, of which one modality may be missing.

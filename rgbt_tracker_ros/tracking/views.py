@@ -56,6 +56,15 @@ class Views:
         new.see(pair)
         return new
 
+    def shown(self, seen: tuple[str, ...]) -> Views:
+        """Return views of the same target that show the modalities `seen`, of this pair those
+        that are shown here too. All else is shared with this one.
+        """
+        new = copy(self)
+        new._seen = seen
+        new._images = {n: im for n, im in self._images.items() if n in seen}
+        return new
+
     def see(self, pair: Pair) -> None:
         """Take the next pair.
 

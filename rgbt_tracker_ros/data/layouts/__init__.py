@@ -33,6 +33,7 @@ LAYOUTS: dict[str, str] = {
     'flir': f'{_ROOM}.flir:open_flir',
     'videos': f'{_ROOM}.videos:open_videos',
     'bag': 'rgbt_tracker_ros.data.recordings:open_bags',
+    'recording': 'rgbt_tracker_ros.data.segments:open_recording',
 }
 """Layout -> the function that opens it: (name, root, **options) -> Dataset."""
 
@@ -54,6 +55,8 @@ ABOUT: dict[str, str] = {
               '(video,frame,x,y,w,h)',
     'bag': 'rosbag2 (MCAP, SQLite) or ROS 1 bag, or a folder of them; `groundtruth.csv` (frame or '
            'stamp,x,y,w,h) in the bag, or `BAG.csv` beside it',
+    'recording': 'what the recorder node writes: `NAME_0000/`, `NAME_0001/` ... a sequence each, '
+                 'and `NAME_0002.partial/`, as far as it goes; boxes as in a bag',
 }
 """Layout -> where its images and true boxes are, in Markdown."""
 

@@ -1,0 +1,157 @@
+"""What the recorder listens to: bytes as they come, matched by their stamps."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from time import monotonic_ns
+from typing import Any, NamedTuple
+
+from rclpy.duration import Infinite
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo
+
+from rgbt_tracker_ros.data.image_messages import ImageError
+from rgbt_tracker_ros.msg import Track
+from rgbt_tracker_ros.nodes.inputs import CameraInputs
+from rgbt_tracker_ros.nodes.notices import Notices
+from rgbt_tracker_ros.nodes.pairing import STREAMS, Match
+from rgbt_tracker_ros.nodes.qos import ImageInput
+from rgbt_tracker_ros.nodes.recorder_parameters import RecorderParameters
+from rgbt_tracker_ros.recording.raw_images import (
+    RawCompressed,
+    RawImage,
+    parse,
+    require_image,
+    stamp_of,
+)
+from rgbt_tracker_ros.recording.recorder import Recorder
+from rgbt_tracker_ros.recording.segment import Received, RecordedPair, Source
+
+FAR = 1 << 62       # ns: a time at which nothing is worth waiting for any more
+
+
+class Item(NamedTuple):
+    """An image on its way through the matcher."""
+
+    message: Received
+    image: RawImage | RawCompressed
+
+
+class RecorderInputs(CameraInputs):
+    """From ~/start to ~/stop: cameras, their camera_info, and the tracker's tracks."""
+
+    def __init__(self, node: Node, parameters: RecorderParameters, notices: Notices,
+                 recorder: Recorder) -> None:
+        """Subscribe.
+
+        :raises ValueError: if a qos_overrides parameter has a value that there is not.
+        """
+        self.incomplete = 0     # images that left without a partner
+        self._recorder = recorder
+        self._depth = parameters.image_depth
+        self._sources: dict[str, Source] = {}
+        super().__init__(node, parameters, notices, release=self._pair, jumped=self._jumped_back)
+        self._others = [self._listen(CameraInfo, f'{s}/camera_info', qos_profile_sensor_data,
+                                     partial(self._on_info, s)) for s in STREAMS]
+        if parameters.record_track:
+            self._others.append(self._listen(
+                Track, 'rgbt_tracker/track', QoSProfile(
+                    depth=50, reliability=ReliabilityPolicy.BEST_EFFORT), self._on_track))
+
+    @property
+    def unmatched(self) -> int:
+        """Images without a partner."""
+        return self.matcher.unmatched + self.incomplete
+
+    def close(self) -> None:
+        """Unsubscribe; pairs that are complete already are recorded."""
+        super().close()
+        for subscription in self._others:
+            self._node.destroy_subscription(subscription)
+        for match in self.matcher.poll(FAR):
+            self._pair(match)
+
+    def _subscribe(self, stream: str, parameters: Any) -> ImageInput:
+        return ImageInput(self._node, f'{stream}/image_raw', parameters.image_transport,
+                          parameters.image_qos, partial(self.receive_raw, stream), self._notices,
+                          raw=True, depth=self._depth)
+
+    def receive_raw(self, stream: str, data: bytes, info: dict[str, int]) -> None:
+        """Take a serialised image."""
+        now = monotonic_ns()
+        source = self._source(stream, self.images[stream])
+        try:
+            stamp, image = stamp_of(data), parse(data, source.type)
+            require_image(image, stream)
+        except ImageError as e:
+            self.refuse(stream, str(e))
+            return
+        self._admit(stream, stamp, Item(self._received(source, data, info), image), now)
+
+    def _pair(self, match: Match[Item]) -> None:
+        if match.rgb is None or match.thermal is None:
+            self.incomplete += 1
+        else:
+            assert match.skew is not None
+            self._recorder.put_pair(RecordedPair(
+                match.rgb.message, match.thermal.message, (match.rgb.image, match.thermal.image),
+                match.stamp, match.skew))
+        self._recorder.unmatched = self.unmatched
+
+    def _jumped_back(self, text: str) -> None:
+        self._notices.warn('clock', f'{text}: a new segment begins')
+
+    def _on_info(self, stream: str, data: bytes, info: dict[str, int]) -> None:
+        source = self._source_of(f'{stream}/camera_info', 'sensor_msgs/msg/CameraInfo')
+        self._recorder.put_info(stream, self._received(source, data, info))
+
+    def _on_track(self, data: bytes, info: dict[str, int]) -> None:
+        source = self._source_of('rgbt_tracker/track', 'rgbt_tracker_ros/msg/Track')
+        self._recorder.put_track(self._received(source, data, info))
+
+    def _listen(self, kind: type, topic: str, qos: QoSProfile,
+                callback: Callable[[bytes, dict[str, int]], None]) -> Subscription:
+        return self._node.create_subscription(kind, topic, callback, qos, raw=True)
+
+    def _received(self, source: Source, data: bytes, info: dict[str, int]) -> Received:
+        """Note when a message came and was sent: as `ros2 bag record` does, by the system's clock,
+        or by /clock where that is the time.
+        """
+        clock = self._node.get_clock()
+        if clock.ros_time_is_active:
+            now = clock.now().nanoseconds
+            return Received(source, data, now, now)
+        received = info['received_timestamp'] or clock.now().nanoseconds
+        return Received(source, data, received, info['source_timestamp'] or received)
+
+    def _source(self, stream: str, image: ImageInput) -> Source:
+        if stream not in self._sources:
+            self._sources[stream] = Source(
+                image.topic, f'sensor_msgs/msg/{image.type.__name__}',
+                tuple(described(q) for q in image.offered))
+        return self._sources[stream]
+
+    def _source_of(self, topic: str, kind: str) -> Source:
+        if topic not in self._sources:
+            self._sources[topic] = Source(self._node.resolve_topic_name(topic), kind, tuple(
+                described(i.qos_profile)
+                for i in self._node.get_publishers_info_by_topic(topic)))
+        return self._sources[topic]
+
+
+def described(qos: QoSProfile) -> dict[str, Any]:
+    """Return a profile as rosbag2 writes it, for `ros2 bag play` to publish with."""
+    def duration(value: Any) -> dict[str, int]:
+        if value == Infinite or not value.nanoseconds:
+            return {'sec': 9223372036, 'nsec': 854775807}
+        seconds, rest = divmod(value.nanoseconds, 1_000_000_000)
+        return {'sec': seconds, 'nsec': rest}
+    return {
+        'history': qos.history.name.lower(), 'depth': qos.depth,
+        'reliability': qos.reliability.name.lower(), 'durability': qos.durability.name.lower(),
+        'deadline': duration(qos.deadline), 'lifespan': duration(qos.lifespan),
+        'liveliness': qos.liveliness.name.lower(),
+        'liveliness_lease_duration': duration(qos.liveliness_lease_duration),
+        'avoid_ros_namespace_conventions': qos.avoid_ros_namespace_conventions}

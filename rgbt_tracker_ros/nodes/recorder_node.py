@@ -1,0 +1,45 @@
+"""The program recorder_node: the node rgbt_recorder in a process of its own."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+import signal
+import sys
+
+NEEDED = ('mcap', 'lz4', 'zstandard', 'rosbags')    # besides what the tracker node needs
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM, which end the recording properly."""
+    # as in tracker_node: until rclpy's handlers are there, a signal ends the process at once
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.setswitchinterval(1e-3)
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    try:
+        from rgbt_tracker_ros.nodes.recorder import RecorderNode
+    except ModuleNotFoundError as e:
+        name = (e.name or '').split('.')[0]
+        if name not in NEEDED:
+            raise
+        print(f'recorder_node: {name} is not installed: pip install {" ".join(NEEDED)}',
+              file=sys.stderr)
+        return 1
+    rclpy.init(args=list(args) if args is not None else None)
+    node = None
+    try:
+        node = RecorderNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except Exception:
+        if rclpy.ok():      # else a signal has come, and what was under way could not publish
+            raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -101,7 +101,9 @@ def process(*arguments: str, env: dict[str, str] | None = None) -> Iterator[subp
     made = subprocess.Popen(
         [sys.executable, '-m', 'rgbt_tracker_ros.nodes.tracker_node', '--ros-args', *arguments],
         cwd=ROOT, env={**os.environ, **(env or {})}, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
+        stderr=subprocess.STDOUT,
+        # a shell starts what runs in its background with SIGINT ignored, and that is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         yield made
     finally:

@@ -13,8 +13,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # as in tracker_node: until rclpy's handlers are there, a signal ends the process at once
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.setswitchinterval(1e-3)
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
+    from rgbt_tracker_ros.nodes.program import spin
     try:
         from rgbt_tracker_ros.nodes.recorder import RecorderNode
     except ModuleNotFoundError as e:
@@ -24,20 +23,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f'recorder_node: {name} is not installed: pip install {" ".join(NEEDED)}',
               file=sys.stderr)
         return 1
-    rclpy.init(args=list(args) if args is not None else None)
-    node = None
-    try:
-        node = RecorderNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except Exception:
-        if rclpy.ok():      # else a signal has come, and what was under way could not publish
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
+    spin(RecorderNode, args)
     return 0
 
 

@@ -17,24 +17,9 @@ def main(args: Sequence[str] | None = None) -> None:
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     # The executor waits for at most this long while the worker computes in Python.
     sys.setswitchinterval(1e-3)
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-
     from rgbt_tracker_ros.nodes.lifecycle import TrackerNode
-    rclpy.init(args=list(args) if args is not None else None)
-    node = None
-    try:
-        node = TrackerNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except Exception:
-        if rclpy.ok():      # else a signal has come, and whatever was under way could not publish
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
+    from rgbt_tracker_ros.nodes.program import spin
+    spin(TrackerNode, args)
 
 
 if __name__ == '__main__':

@@ -67,13 +67,7 @@ class CameraInputs:
         self.used = {RGB: parameters.use_rgb, THERMAL: parameters.use_thermal}
         streams = [s for s in STREAMS if self.used[s]]
         settings = pairing_settings(parameters)
-        self.matcher: PairMatcher[Any]
-        if parameters.pairing == 'nearest':
-            self.matcher = PairMatcher(settings, use_rgb=parameters.use_rgb,
-                                       use_thermal=parameters.use_thermal)
-        else:
-            self.matcher = StockMatcher(parameters.pairing, settings, use_rgb=parameters.use_rgb,
-                                        use_thermal=parameters.use_thermal)
+        self.matcher = self._match(parameters, settings)
         self._timeout = round(parameters.stream_timeout * 1e9)
         self._node = node
         self._notices = notices
@@ -91,6 +85,13 @@ class CameraInputs:
     def _subscribe(self, stream: str, parameters: InputParameters) -> ImageInput:
         return ImageInput(self._node, f'{stream}/image_raw', parameters.image_transport,
                           parameters.image_qos, partial(self.receive, stream), self._notices)
+
+    def _match(self, parameters: InputParameters, settings: PairingSettings) -> PairMatcher[Any]:
+        if parameters.pairing == 'nearest':
+            return PairMatcher(settings, use_rgb=parameters.use_rgb,
+                               use_thermal=parameters.use_thermal)
+        return StockMatcher(parameters.pairing, settings, use_rgb=parameters.use_rgb,
+                            use_thermal=parameters.use_thermal)
 
     def set_parameters(self, parameters: InputParameters) -> None:
         """Take new parameters while running."""

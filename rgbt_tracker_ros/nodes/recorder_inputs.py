@@ -16,8 +16,9 @@ from rgbt_tracker_ros.data.image_messages import ImageError
 from rgbt_tracker_ros.msg import Track
 from rgbt_tracker_ros.nodes.inputs import CameraInputs
 from rgbt_tracker_ros.nodes.notices import Notices
-from rgbt_tracker_ros.nodes.pairing import STREAMS, Match
+from rgbt_tracker_ros.nodes.pairing import STREAMS, Match, PairingSettings
 from rgbt_tracker_ros.nodes.qos import ImageInput
+from rgbt_tracker_ros.nodes.recorder_pairing import PatientMatcher
 from rgbt_tracker_ros.nodes.recorder_parameters import RecorderParameters
 from rgbt_tracker_ros.recording.raw_images import (
     RawCompressed,
@@ -30,6 +31,7 @@ from rgbt_tracker_ros.recording.recorder import Recorder
 from rgbt_tracker_ros.recording.segment import Received, RecordedPair, Source
 
 FAR = 1 << 62       # ns: a time at which nothing is worth waiting for any more
+UNNUMBERED = 2**64 - 1      # a middleware that does not number what it sends
 
 
 class Item(NamedTuple):
@@ -37,6 +39,7 @@ class Item(NamedTuple):
 
     message: Received
     image: RawImage | RawCompressed
+    stamp: int
 
 
 class RecorderInputs(CameraInputs):
@@ -48,8 +51,8 @@ class RecorderInputs(CameraInputs):
 
         :raises ValueError: if a qos_overrides parameter has a value that there is not.
         """
-        self.incomplete = 0     # images that left without a partner
         self._recorder = recorder
+        self._numbers: dict[str, int] = {}      # the newest by the publisher's count
         self._depth = parameters.image_depth
         self._sources: dict[str, Source] = {}
         super().__init__(node, parameters, notices, release=self._pair, jumped=self._jumped_back)
@@ -60,18 +63,18 @@ class RecorderInputs(CameraInputs):
                 Track, 'rgbt_tracker/track', QoSProfile(
                     depth=50, reliability=ReliabilityPolicy.BEST_EFFORT), self._on_track))
 
-    @property
-    def unmatched(self) -> int:
-        """Images without a partner."""
-        return self.matcher.unmatched + self.incomplete
-
     def close(self) -> None:
         """Unsubscribe; pairs that are complete already are recorded."""
         super().close()
         for subscription in self._others:
             self._node.destroy_subscription(subscription)
         for match in self.matcher.poll(FAR):
-            self._pair(match)
+            self._release(match)
+        self._note_losses()
+
+    def _match(self, parameters: Any, settings: PairingSettings) -> PatientMatcher[Item]:
+        self._matcher: PatientMatcher[Item] = PatientMatcher(settings)
+        return self._matcher
 
     def _subscribe(self, stream: str, parameters: Any) -> ImageInput:
         return ImageInput(self._node, f'{stream}/image_raw', parameters.image_transport,
@@ -81,6 +84,7 @@ class RecorderInputs(CameraInputs):
     def receive_raw(self, stream: str, data: bytes, info: dict[str, int]) -> None:
         """Take a serialised image."""
         now = monotonic_ns()
+        self._count(stream, info.get('publication_sequence_number') or UNNUMBERED)
         source = self._source(stream, self.images[stream])
         try:
             stamp, image = stamp_of(data), parse(data, source.type)
@@ -88,17 +92,36 @@ class RecorderInputs(CameraInputs):
         except ImageError as e:
             self.refuse(stream, str(e))
             return
-        self._admit(stream, stamp, Item(self._received(source, data, info), image), now)
+        self._admit(stream, stamp, Item(self._received(source, data, info), image, stamp), now)
+
+    def _count(self, stream: str, number: int) -> None:
+        """Count an image, and those before it that were sent and never came.
+
+        :param number: how many its publisher had sent with it; of several publishers' numbers
+            nothing follows.
+        """
+        tally, before = self._recorder.tally, self._numbers.get(stream)
+        tally.add('received', stream)
+        if number == UNNUMBERED:
+            return
+        if before is not None and before < number - 1 and self.images[stream].publishers == 1:
+            tally.add('missed', stream, number - 1 - before)
+        self._numbers[stream] = number
+
+    def _emit(self, matches: list[Match[Item]], now: int) -> None:
+        super()._emit(matches, now)
+        self._note_losses()
+
+    def _note_losses(self) -> None:
+        for stream, item in self._matcher.lost:
+            self._recorder.tally.add('unmatched', stream, stamp=item.stamp)
+        self._matcher.lost.clear()
 
     def _pair(self, match: Match[Item]) -> None:
-        if match.rgb is None or match.thermal is None:
-            self.incomplete += 1
-        else:
-            assert match.skew is not None
-            self._recorder.put_pair(RecordedPair(
-                match.rgb.message, match.thermal.message, (match.rgb.image, match.thermal.image),
-                match.stamp, match.skew))
-        self._recorder.unmatched = self.unmatched
+        assert match.rgb is not None and match.thermal is not None and match.skew is not None
+        self._recorder.put_pair(RecordedPair(
+            match.rgb.message, match.thermal.message, (match.rgb.image, match.thermal.image),
+            match.stamp, match.skew))
 
     def _jumped_back(self, text: str) -> None:
         self._notices.warn('clock', f'{text}: a new segment begins')

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import gc
 import signal
 import sys
 
@@ -16,6 +17,7 @@ def main(args: Sequence[str] | None = None) -> int:
     from rgbt_tracker_ros.nodes.program import spin
     try:
         from rgbt_tracker_ros.nodes.recorder import RecorderNode
+        from rgbt_tracker_ros.recording.definitions import definition_of
     except ModuleNotFoundError as e:
         name = (e.name or '').split('.')[0]
         if name not in NEEDED:
@@ -23,6 +25,11 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f'recorder_node: {name} is not installed: pip install {" ".join(NEEDED)}',
               file=sys.stderr)
         return 1
+    # reading all definitions takes 0.1 s, and so does a sweep of the garbage collector over them
+    # and all modules: now, and not while the first pairs come
+    definition_of('sensor_msgs/msg/Image')
+    gc.collect()
+    gc.freeze()
     spin(RecorderNode, args)
     return 0
 

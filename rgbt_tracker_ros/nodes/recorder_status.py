@@ -50,6 +50,7 @@ class _Past:
     bytes: int
     pairs: int
     dropped: int
+    missed: int
     received: tuple[int, int]
 
 
@@ -87,6 +88,7 @@ class RecorderReporter:
         self._status.publish(status)
         if self._ticks % 5 == 0:
             self._past.append(_Past(monotonic(), status.bytes, status.pairs, status.dropped,
+                                    self._missed(),
                                     (status.rgb_received, status.thermal_received)))
 
     def _judge(self) -> dict[str, tuple[Health, str]]:
@@ -106,28 +108,36 @@ class RecorderReporter:
             msg.segment, msg.segments = recorder.segment, recorder.segments
             msg.pairs, msg.tracks, msg.bytes = recorder.pairs, recorder.tracks, recorder.bytes
             msg.skipped, msg.dropped = sum(recorder.skipped.values()), recorder.dropped
-            msg.unmatched, msg.invalid = recorder.unmatched, recorder.invalid
+            msg.unmatched, msg.invalid = recorder.tally.total('unmatched'), recorder.invalid
             msg.queued_bytes, msg.free_bytes = recorder.queued_bytes, recorder.free_bytes
             if self._past and (passed := monotonic() - self._past[0].time):
                 msg.bytes_per_second = max(0.0, (msg.bytes - self._past[0].bytes) / passed)
         if (inputs := recording.inputs) is not None:
             msg.rgb_received = inputs.matcher.timing[RGB].received
             msg.thermal_received = inputs.matcher.timing[THERMAL].received
-            msg.unmatched = inputs.unmatched
             msg.invalid += sum(h.invalid for h in inputs.health.values())
             skews = [abs(s) / 1e9 for s in list(inputs.matcher.skews)]
             msg.skew_p50, msg.skew_p95 = percentile(skews, 50), percentile(skews, 95)
         return msg
 
     def _loss(self) -> str:
-        """Say that pairs were lost in the last seconds because the disk was too slow."""
+        """Say what was lost in the last seconds: at the disk, and before it came here."""
         recorder = self._recording.recorder
         if recorder is None or not self._past or self._recording.inputs is None:
             return ''
-        lost = recorder.dropped - self._past[0].dropped
-        return (f'{lost} pairs lost lately: the disk is slower than the cameras. Raise '
-                'queue_bytes if it only pauses; else record fewer (every_n) or to a faster one'
-                if lost else '')
+        lost, missed = recorder.dropped - self._past[0].dropped, self._missed() - (
+            self._past[0].missed)
+        if lost:
+            return (f'{lost} pairs lost lately: the disk is slower than the cameras. Raise '
+                    'queue_bytes if it only pauses; else record fewer (every_n) or to a faster '
+                    'one')
+        return (f'{missed} images lost lately on their way from the cameras. Raise the depth of '
+                "their publishers' history and image_depth, give them shared memory "
+                '(config/fastdds_shm.xml), or leave them more of the processor' if missed else '')
+
+    def _missed(self, stream: str | None = None) -> int:
+        recorder = self._recording.recorder
+        return recorder.tally.total('missed', stream) if recorder else 0
 
     def _no_pairs(self, verdicts: dict[str, tuple[Health, str]]) -> str:
         """Say that both streams come and their stamps have not met in the last seconds."""
@@ -154,7 +164,7 @@ class RecorderReporter:
                 made.append(self._made(stream, level, text or image.problem or 'arriving', {
                     'topic': image.topic, 'publishers': image.publishers,
                     'reliability': image.reliability, 'received': timing.received,
-                    'lost': timing.lost,
+                    'lost': timing.lost, 'missed': self._missed(stream),
                     'rate (Hz)': f'{1e9 / timing.period:.1f}' if timing.period else ''}))
         level, text = OK, status.message or ('recording' if status.state else 'stopped')
         if status.state == RecorderStatus.FAILED:

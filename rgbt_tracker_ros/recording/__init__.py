@@ -60,7 +60,10 @@ streams     {'rgb': S, 'thermal': S}, S = {topic, type, frame_id,
               formats: [{encoding, width, height, pairs}] (of compressed images: encoding is the
                 message's `format`, width and height null; several where a camera changed),
               minimum, maximum: smallest and largest value of the raw images, of every 8th pixel of
-                every 8th row; null for compressed ones}
+                every 8th row; null for compressed ones,
+              received: images that came since the segment before,
+              missed: images that the publisher sent before one of these, and that never came (0
+                where the middleware does not number them, or there are several publishers)}
 skew        {edges: [ms ...], counts: [n ...], median, p95: ms of |skew|, offset: ms}; skew is
             thermal minus RGB stamp with `offset` (thermal_time_offset) added; counts has one entry
             more than edges: below the first, between two (lower one included), from the last on
@@ -70,5 +73,8 @@ gates       {every_n, min_interval, scene_change} as they were when the segment 
 skipped     {every_n, interval, unchanged}: pairs that a gate left out since the segment before
 dropped     pairs that came while the queue was full, since the segment before
 unmatched   images without a partner since the segment before
+lost        the first 100 of these, [[stamp, whose, reason] ...]: an image ('rgb', 'thermal') that
+            is 'unmatched', or a 'pair' that was 'dropped', by the stamp of its RGB image; stamps
+            in ns, as they came
 ```
 """

@@ -16,6 +16,7 @@ import numpy as np
 from rgbt_tracker_ros import __version__
 from rgbt_tracker_ros.recording.raw_images import RawCompressed, RawImage, sampled
 from rgbt_tracker_ros.recording.reserved_file import Buffer, write_durably
+from rgbt_tracker_ros.recording.tally import Lost
 
 FORMAT = 1
 EDGES = (-50, -30, -20, -15, -10, -7, -5, -3, -2, -1, 0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50)  # ms
@@ -31,6 +32,8 @@ class StreamCounts:
     formats: Counter[tuple[str, int | None, int | None]] = field(default_factory=Counter)
     minimum: float | None = None
     maximum: float | None = None
+    received: int = 0
+    missed: int = 0
 
     def add(self, image: RawImage | RawCompressed) -> None:
         """Count an image."""
@@ -50,7 +53,8 @@ class StreamCounts:
         return {'topic': self.topic, 'type': self.type, 'frame_id': self.frame_id,
                 'formats': [{'encoding': e, 'width': w, 'height': h, 'pairs': n}
                             for (e, w, h), n in self.formats.items()],
-                'minimum': self.minimum, 'maximum': self.maximum}
+                'minimum': self.minimum, 'maximum': self.maximum,
+                'received': self.received, 'missed': self.missed}
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ class Manifest:
     skipped: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
     unmatched: int = 0
+    lost: list[Lost] = field(default_factory=list)
     skews: list[int] = field(default_factory=list)      # ns; 8 bytes a pair, for the median
 
     def add_pair(self, images: dict[str, RawImage | RawCompressed], stamp: int, skew: int) -> None:
@@ -94,6 +99,15 @@ class Manifest:
         """Take note of a message's log_time."""
         self.first_received = min(time, self.first_received or time)
         self.last_received = max(time, self.last_received or time)
+
+    def add_tally(self, counts: Counter[tuple[str, str]], lost: list[Lost]) -> None:
+        """Take over what `Tally.take` gives."""
+        for stream, made in self.streams.items():
+            made.received += counts['received', stream]
+            made.missed += counts['missed', stream]
+            self.unmatched += counts['unmatched', stream]
+        self.dropped += counts['dropped', 'pair']
+        self.lost += lost
 
     def as_dict(self) -> dict[str, Any]:
         """Return what manifest.json says."""
@@ -115,7 +129,7 @@ class Manifest:
                      'offset': self.offset / 1e6},
             'calibration': self.calibration, 'gates': self.gates,
             'skipped': {k: self.skipped[k] for k in ('every_n', 'interval', 'unchanged')},
-            'dropped': self.dropped, 'unmatched': self.unmatched}
+            'dropped': self.dropped, 'unmatched': self.unmatched, 'lost': self.lost}
 
     def write(self, folder: Path) -> None:
         """Write manifest.json, in the place of one that is there."""

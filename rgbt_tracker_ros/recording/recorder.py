@@ -15,6 +15,7 @@ from rgbt_tracker_ros.recording.gates import Gates, GateSettings
 from rgbt_tracker_ros.recording.manifest import Manifest, StreamCounts
 from rgbt_tracker_ros.recording.place import Place, RecordingError, Stored
 from rgbt_tracker_ros.recording.segment import Received, RecordedPair, Segment
+from rgbt_tracker_ros.recording.tally import Tally
 
 BACK = 500_000_000          # ns; a receive time that goes back by more is a clock that was set
 TRACK_SHARE = 1 << 20       # bytes of the queue that tracks may take
@@ -61,7 +62,8 @@ class Recorder:
         """
         self.failure = ''
         self.error: BaseException | None = None     # the failure, where it is a bug of ours
-        self.pairs = self.tracks = self.segments = self.dropped = self.bytes = 0
+        self.pairs = self.tracks = self.segments = self.bytes = 0
+        self.tally = Tally()        # besides `dropped` told by who receives
         self.invalid = 0            # images that a gate could not look into
         self.skipped: Counter[str] = Counter()
         self._settings = settings
@@ -83,8 +85,7 @@ class Recorder:
         self._next = there[-1].number + 1 if there else 0
         self._infos: dict[str, Received] = {}
         self._flushed = monotonic()
-        self._noted: Counter[str] = Counter()       # counts that manifests have told already
-        self.unmatched = 0          # images without a partner: for the manifest, from outside
+        self._noted: Counter[str] = Counter()       # of `skipped`, what manifests have told
         self._queue: deque[Item] = deque()
         self._queued = self._queued_tracks = 0
         self._wake = Condition()
@@ -92,6 +93,11 @@ class Recorder:
         self._reason = 'stop'
         self._thread = Thread(target=self._run, name='recorder', daemon=True)
         self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Pairs that came while the queue was full."""
+        return self.tally.total('dropped')
 
     @property
     def queued_bytes(self) -> int:
@@ -119,7 +125,8 @@ class Recorder:
         """
         with self._wake:
             if not self._running or self._queued + pair.size > self._settings.queue_bytes:
-                self.dropped += self._running
+                if self._running:
+                    self.tally.add('dropped', 'pair', stamp=pair.stamp)
                 return False
             self._queued += pair.size
             self._queue.append(('pair', pair))
@@ -195,7 +202,9 @@ class Recorder:
     def _fail(self, reason: str) -> None:
         with self._wake:
             self._running = False
-            self.dropped += sum(kind == 'pair' for kind, _ in self._queue)
+            for _, item in self._queue:
+                if isinstance(item, RecordedPair):
+                    self.tally.add('dropped', 'pair', stamp=item.stamp)
             self._queue.clear()
             self._queued = self._queued_tracks = 0
         self.failure = reason
@@ -331,11 +340,9 @@ class Recorder:
         segment = self._segment
         if segment is None:
             return
-        counts = Counter(dropped=self.dropped, unmatched=self.unmatched, **self._gates.skipped)
-        new = counts - self._noted
-        self._noted = counts
-        segment.manifest.dropped, segment.manifest.unmatched = new['dropped'], new['unmatched']
-        segment.manifest.skipped = new
+        skipped = self._gates.skipped.copy()
+        segment.manifest.skipped, self._noted = skipped - self._noted, skipped
+        segment.manifest.add_tally(*self.tally.take())
         self._segment = None
         whole = Stored(segment.manifest.segment, segment.close(reason))
         self._stored.append((whole, whole.size))

@@ -5,14 +5,16 @@ from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
 from difflib import get_close_matches
+from pathlib import Path
 import shlex
 import sys
 
 from rgbt_tracker_ros.command_line import CommandError, key_values
-from rgbt_tracker_ros.data.layouts import ABOUT, Dataset, LayoutError
+from rgbt_tracker_ros.data.layouts import ABOUT, ROOTLESS, Dataset, LayoutError
 from rgbt_tracker_ros.data.sequence import shorten
 from rgbt_tracker_ros.data.sinks import SinkError
 from rgbt_tracker_ros.data.sources import SourceError
+from rgbt_tracker_ros.data.suites import SUITES
 from rgbt_tracker_ros.evaluation.arguments import parser
 from rgbt_tracker_ros.evaluation.cache import Cache
 from rgbt_tracker_ros.evaluation.conventions import CONVENTIONS, ResultError
@@ -47,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     args.command = shlex.join(['rgbt', 'evaluate', *argv])
     try:
+        _place(args)
         return _list(args) if args.list else _evaluate(args)
     except OSError as error:
         _say(f'{error.filename}: {error.strerror}' if error.filename else str(error))
@@ -103,8 +106,19 @@ def _evaluate(args: Namespace) -> int:
     return 1 if failed else 0
 
 
+def _place(args: Namespace) -> None:
+    """Let what is drawn be called by its suites where messages name the root."""
+    if args.layout in ROOTLESS:
+        if args.root:
+            raise CommandError(f'--root {args.root}: layout {args.layout} is drawn, not read; '
+                               'leave --root out')
+        args.root = Path(args.suite or 'all suites')
+
+
 def _opening(args: Namespace, images: bool) -> Opening:
     options = {} if images else {'images': False}
+    options |= {name: value for name in ('suite', 'seed', 'frames', 'style')
+                if (value := getattr(args, name)) is not None}
     options |= {'split': args.split} if args.split else {}
     options |= key_values(args.option)
     return Opening(args.layout, str(args.root), tuple(
@@ -202,6 +216,7 @@ def _list(args: Namespace) -> int:
         for title, table in (
                 ('layouts', {name: about.replace('`', '') for name, about in ABOUT.items()}),
                 ('conventions', {name: rules.about for name, rules in CONVENTIONS.items()}),
+                ('suites of layout synthetic', {n: suite.about for n, suite in SUITES.items()}),
                 ('formats of result files', {n: form.about for n, form in FORMATS.items()})):
             print(f'{title}:')
             for name, about in table.items():

@@ -16,7 +16,7 @@ from typing import Any
 
 from rgbt_tracker_ros.command_line import Parser, key_values
 from rgbt_tracker_ros.data.bag_reader import is_bag
-from rgbt_tracker_ros.data.layouts import LAYOUTS
+from rgbt_tracker_ros.data.layouts import LAYOUTS, ROOTLESS
 from rgbt_tracker_ros.data.segments import find_segments
 from rgbt_tracker_ros.data.sources import IMAGE_SUFFIXES
 from rgbt_tracker_ros.processes import PACKAGE, PROFILE_VARIABLES, shm_profile
@@ -80,9 +80,12 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
     if sum(given) > 1 or len(sources) > 2:
         raise ValueError('more than one recording is named; give a bag, RGB and THERMAL, '
                          '--layout with --root, or --scene')
-    if root is not None:
+    if layout in ROOTLESS and sum(given):
+        raise ValueError(f'layout {layout} is drawn, not read: leave everything else out but '
+                         '--sequence and --option')
+    if root is not None or layout in ROOTLESS:
         options = key_values(args.option)
-        return {'layout': layout or 'bag', 'root': _path(root),
+        return {'layout': layout or 'bag', 'root': _path(root) if root is not None else '',
                 'options': json.dumps(options) if options else ''}
     if layout or args.sequence or args.option:
         raise ValueError('--layout, --sequence and --option say which part of a data set is '
@@ -121,7 +124,8 @@ def _parser() -> Parser:
         'Play a recording into rgb/image_raw and thermal/image_raw, as two cameras would: a bag, '
         'or a folder that the recorder node has filled (rgbt play BAG), videos or folders of '
         'images (rgbt play RGB THERMAL), a sequence of a '
-        'data set (rgbt play ROOT --layout lasher --sequence NAME), a made-up scene (--scene 1), '
+        'data set (rgbt play ROOT --layout lasher --sequence NAME) or of the benchmark of made-up '
+        'ones (rgbt play --layout synthetic --sequence night_07), a made-up scene (--scene 1), '
         'or, where nothing is named, the clip that comes with the package. Ctrl-C ends it.'))
     add = made.add_argument
     add('source', nargs='*', metavar='SOURCE', help='a bag; RGB and THERMAL; or a data set')

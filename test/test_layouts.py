@@ -31,7 +31,7 @@ LASHER_FLAGS = '0,1,0,0,1,0,0,0,0,0,0,0,0,1,0,0,0,0,1'
 
 
 def test_every_layout_has_a_fixture_and_is_described():
-    assert set(ALL) | {'bag', 'recording'} == set(LAYOUTS) == set(ABOUT)
+    assert set(ALL) | {'bag', 'recording', 'synthetic'} == set(LAYOUTS) == set(ABOUT)
 
 
 # --- whole

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rgbt_tracker_ros.command_line import Parser
 from rgbt_tracker_ros.data.layouts import LAYOUTS
+from rgbt_tracker_ros.data.suites import SUITES
 from rgbt_tracker_ros.evaluation.conventions import CONVENTIONS
 from rgbt_tracker_ros.evaluation.results_out import FORMATS
 
@@ -35,6 +36,14 @@ def parser() -> Parser:
     data.add_argument('--sequences', metavar='A,B', type=_names, help='only these')
     data.add_argument('--attribute', metavar='X', help='only those that carry this attribute')
     data.add_argument('--limit', metavar='N', type=_positive, help='only the first N of them')
+    drawn = made.add_argument_group('layout synthetic', (
+        'The public benchmark of made-up videos: nothing to download, no --root; the same videos '
+        'everywhere. --option sequences=N: the first N of each suite.'))
+    drawn.add_argument('--suite', metavar='NAME,...', help=f'default: all: {", ".join(SUITES)}')
+    drawn.add_argument('--seed', metavar='N', type=int,
+                       help='0 (default) is the benchmark; others are for tuning')
+    drawn.add_argument('--frames', metavar='N', type=int, help='only the first N of each video')
+    drawn.add_argument('--style', metavar='NAME', help='seen by cameras of another style')
     who = made.add_argument_group('trackers')
     who.add_argument('--tracker', metavar='TRACKER,...', type=_names, action='extend', default=[],
                      help='default: student, where no --results are given')

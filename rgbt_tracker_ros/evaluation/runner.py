@@ -131,11 +131,13 @@ def follow(tracker: OnePassTracker, sequence: Sequence, span: Span | None = None
 
 
 def fingerprint(sequence: Sequence, span: Span) -> str:
-    """Digest of a sequence: its annotations, its length, and its first tracked pair.
+    """Digest of a sequence: its annotations, its length, its first tracked pair, and where its
+    frames say themselves what they are, their `identity`.
 
     :raises LayoutError: if that pair can't be decoded.
     """
     digest = hashlib.sha256(repr((len(sequence), span)).encode())
+    digest.update(getattr(sequence.frames, 'identity', '').encode())
     pair = sequence.pair(span.first)
     arrays: tuple[NDArray[Any] | None, ...] = (
         sequence.raw_truth, sequence.annotated, sequence.raw_truth_thermal, pair.rgb,

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from rgbt_tracker_ros.data.layouts import open_layout
+from rgbt_tracker_ros.data.layouts import ROOTLESS, open_layout
 from rgbt_tracker_ros.data.recordings import BagFrames
 from rgbt_tracker_ros.data.sequence import shorten
 from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
@@ -38,7 +38,7 @@ class PlayerParameters:
                           START)
     layout: str = _p('bag', 'of root: bag, or one of those that `rgbt evaluate --list` names',
                      START)
-    root: str = _p('', 'a bag, or a data set of that layout', START)
+    root: str = _p('', 'a bag, or a data set of that layout; empty for synthetic', START)
     sequence: str = _p('', 'which one of root; may be empty where there is but one', START)
     options: str = _p('', "further options of the layout, as YAML, e.g. {rgb_topic: '/cam/rgb'}",
                       START)
@@ -114,12 +114,14 @@ def open_played(p: PlayerParameters) -> PlaySource:
     :raises ValueError: parameters that exclude each other, a recording that can't be read.
     :raises OSError: a file that isn't there.
     """
-    named = [name for name, given in (('rgb or thermal', p.rgb or p.thermal), ('root', p.root),
-                                      ('scene', p.scene >= 0)) if given]
+    drawn = p.layout in ROOTLESS
+    named = [name for name, given in (
+        ('rgb or thermal', p.rgb or p.thermal), ('root', p.root or drawn),
+        ('scene', p.scene >= 0)) if given]
     if len(named) > 1:
         raise ParameterError(f'{" and ".join(named)} are given; one recording can be played')
     made: PlaySource
-    if p.root:
+    if p.root or drawn:
         made = _of_layout(p)
     else:
         made = scene(p.scene, p.part, **_common(p)) if p.scene >= 0 else _of_files(p)
@@ -160,8 +162,8 @@ def _of_layout(p: PlayerParameters) -> PlaySource:
     name = p.sequence or (dataset.sequence_names[0] if len(dataset) == 1 else '')
     if name not in dataset:
         raise ParameterError(
-            (f'{p.root} has no sequence {name!r}' if name else
-             f'{p.root} has {len(dataset)} sequences')
+            (f'{dataset.root} has no sequence {name!r}' if name else
+             f'{dataset.root} has {len(dataset)} sequences')
             + f'; set `sequence` to one of them: {shorten(dataset.sequence_names)}')
     played = dataset[name]
     if not isinstance(played.frames, BagFrames):

@@ -16,7 +16,7 @@ from typing import Any
 
 from rgbt_tracker_ros.data.sequence import Dataset, LayoutError, Sequence
 
-__all__ = ['ABOUT', 'LAYOUTS', 'Dataset', 'LayoutError', 'Sequence', 'open_layout']
+__all__ = ['ABOUT', 'LAYOUTS', 'ROOTLESS', 'Dataset', 'LayoutError', 'Sequence', 'open_layout']
 
 _ROOM = 'rgbt_tracker_ros.data.layouts'
 LAYOUTS: dict[str, str] = {
@@ -34,8 +34,12 @@ LAYOUTS: dict[str, str] = {
     'videos': f'{_ROOM}.videos:open_videos',
     'bag': 'rgbt_tracker_ros.data.recordings:open_bags',
     'recording': 'rgbt_tracker_ros.data.segments:open_recording',
+    'synthetic': f'{_ROOM}.synthetic:open_synthetic',
 }
 """Layout -> the function that opens it: (name, root, **options) -> Dataset."""
+
+ROOTLESS = ('synthetic',)
+"""Layouts that are drawn, not read: they have no root."""
 
 ABOUT: dict[str, str] = {
     'lasher': 'LasHeR: `testingset/NAME/{visible,infrared}/`, `init.txt` in it; lists, attributes',
@@ -57,12 +61,13 @@ ABOUT: dict[str, str] = {
            'stamp,x,y,w,h) in the bag, or `BAG.csv` beside it',
     'recording': 'what the recorder node writes: `NAME_0000/`, `NAME_0001/` ... a sequence each, '
                  'and `NAME_0002.partial/`, as far as it goes; boxes as in a bag',
+    'synthetic': 'the public benchmark of made-up videos: no files; option `suite`',
 }
 """Layout -> where its images and true boxes are, in Markdown."""
 
 
-def open_layout(name: str, root: str | Path, **options: Any) -> Dataset:
-    """Index a data set; no image is opened.
+def open_layout(name: str, root: str | Path = '', **options: Any) -> Dataset:
+    """Index a data set; no image is opened. `root`: where it is; not looked at for ROOTLESS ones.
 
     Options of all layouts: `images` (True): False where there are only annotations, for scoring
     results; `strict` (True): False cuts sequences of unequal lengths to the shortest with a
@@ -71,10 +76,10 @@ def open_layout(name: str, root: str | Path, **options: Any) -> Dataset:
     :raises LayoutError: if there is no such layout, nothing at `root`, nothing of that layout in
         it, or an option that the layout does not have.
     """
-    root = Path(root).expanduser()
+    root = Path(name) if name in ROOTLESS else Path(root).expanduser()
     if name not in LAYOUTS:
         raise LayoutError(root, f'no layout {name!r}; there are {", ".join(LAYOUTS)}')
-    if not root.exists():
+    if name not in ROOTLESS and not root.exists():
         raise LayoutError(root, f'no such file or folder; give the root of a {name} data set')
     module, function = LAYOUTS[name].split(':')
     opener: Callable[..., Dataset] = getattr(import_module(module), function)

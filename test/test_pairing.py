@@ -16,6 +16,7 @@ from rgbt_tracker_ros.nodes.timing import StreamTiming
 MS = 1_000_000
 PERIOD = 33 * MS
 SETTINGS = PairingSettings(slop=20 * MS, deadline=40 * MS, queue=8)
+SHIPPED = PairingSettings()
 Arrival = tuple[str, int, int]      # stream, stamp, time of arrival (ns)
 
 
@@ -27,6 +28,7 @@ def feed(matcher: PairMatcher[int], arrivals: Iterable[Arrival], end: int = 0
         while matcher.wake_at is not None and matcher.wake_at < now:
             due = matcher.wake_at
             out += [(due, m) for m in matcher.poll(due)]
+            assert matcher.wake_at is None or matcher.wake_at > due, 'woken for nothing'
         if stream:
             out += [(now, m) for m in matcher.add(stream, stamp, stamp, now)]
     return out
@@ -47,6 +49,50 @@ def nearest_first(rgb: list[int], thermal: list[int], slop: int) -> set[tuple[in
             left_thermal.remove(t)
             pairs.add((r, t))
     return pairs
+
+
+def late(numbers: Iterable[int], by: int, count: int = 60) -> list[int]:
+    """Return stamps of a driver that publishes when it gets to it: late ones, then in a burst."""
+    stamps, now = [], 0
+    for i in range(count):
+        now = max(now + MS, i * PERIOD + (by if i in numbers else 0))
+        stamps.append(now)
+    return stamps
+
+
+def hiccups(rate_rgb: int, rate_thermal: int, phase: int, seconds: int = 20) -> list[Arrival]:
+    """Two drivers on one host that stands still now and then: both stamp late, then in a burst."""
+    rng = random.Random(5)
+    still = sorted((at, at + rng.randint(15, 60) * MS)
+                   for at in (rng.randint(0, seconds * 1000) * MS for _ in range(3 * seconds)))
+    came: list[Arrival] = []
+    for stream, rate, offset, delay in ((RGB, rate_rgb, 0, 2), (THERMAL, rate_thermal, phase, 3)):
+        stamp = now = 0
+        for i in range(seconds * rate):
+            due = i * 1000 * MS // rate + offset
+            for begin, end in still:
+                due = end if begin <= due < end else due
+            stamp = max(stamp + MS // 5, due)
+            now = max(now + 1, stamp + delay * MS + rng.randint(0, 2 * MS))
+            came.append((stream, stamp, now))
+    return sorted(came, key=lambda a: a[2])
+
+
+def unpaired(came: list[Arrival], matches: list[tuple[int, Match[int]]],
+             settings: PairingSettings = SHIPPED) -> int:
+    """Count RGB images that left alone although a partner came within the deadline."""
+    arrived = {(stream, stamp): now for stream, stamp, now in came}
+    alone = {m.rgb for _, m in matches if m.thermal is None}
+    rgb, thermal = ([t for s, t, _ in came if s == stream] for stream in (RGB, THERMAL))
+    return sum(r in alone and arrived[THERMAL, t] - arrived[RGB, r] <= settings.deadline
+               for r, t in nearest_first(rgb, thermal, settings.slop))
+
+
+def held(came: list[Arrival], matches: list[tuple[int, Match[int]]]) -> list[int]:
+    """Return how long (ns) images that left alone had waited, for those that did."""
+    arrived = {stamp: now for stream, stamp, now in came if stream == RGB}
+    return [now - arrived[m.rgb] for now, m in matches
+            if m.rgb is not None and m.thermal is None and now > arrived[m.rgb]]
 
 
 def pairs_of(matches: Iterable[tuple[int, Match[int]]]) -> set[tuple[int, int]]:
@@ -173,6 +219,90 @@ def test_a_late_stream_is_left_out_until_it_is_punctual(late: str) -> None:
     assert matcher.pairs > 65
     assert sum(now - m.stamp > 6 * MS for now, m in matches) <= 3     # never waited for again
     assert matcher.unmatched >= 38
+
+
+@pytest.mark.parametrize(('delay_rgb', 'delay_thermal'), [(2, 3), (3, 2), (2, 17)])
+@pytest.mark.parametrize('offset', [0, 300])
+@pytest.mark.parametrize('by', [0, 15, 25, 30, 39, 60, 100, 200])
+def test_pairs_with_late_stamps_and_in_the_burst_after_them(
+        by: int, offset: int, delay_rgb: int, delay_thermal: int) -> None:
+    """Of every ten pairs one is late: all are paired, each the moment it is complete."""
+    stamps = late(range(9, 600, 10), by * MS, 600)
+    came = [(s, t - (offset * MS if s == THERMAL else 0), now) for s, t, now in arrivals(
+        stamps, stamps, delay_rgb * MS, delay_thermal * MS)]
+    matcher: PairMatcher[int] = PairMatcher(PairingSettings(thermal_offset=offset * MS))
+    matches = feed(matcher, came, 10**15)
+    assert [(m.rgb, m.thermal) for _, m in matches] == [(s, s - offset * MS) for s in stamps]
+    assert {now - m.stamp for now, m in matches} == {max(delay_rgb, delay_thermal) * MS}
+
+
+@pytest.mark.parametrize(('rate_rgb', 'rate_thermal', 'phase', 'lost', 'waits'), [
+    (30, 30, 0, 0, 0), (30, 30, 5, 3, 12), (30, 30, 12, 2, 24), (60, 60, 0, 0, 0),
+    (60, 60, 5, 3, 16), (100, 100, 0, 0, 0), (10, 10, 0, 0, 0), (10, 10, 5, 1, 1),
+    (30, 29, 5, 3, 28), (60, 30, 0, 15, 60), (30, 15, 0, 2, 29), (30, 10, 0, 1, 34),
+    (30, 9, 0, 9, 28), (9, 30, 0, 0, 0)])
+def test_streams_of_a_host_that_stands_still_now_and_then(
+        rate_rgb: int, rate_thermal: int, phase: int, lost: int, waits: int) -> None:
+    """`lost`: RGB images at most whose partner came in time, `waits`: those that wait in vain."""
+    came = hiccups(rate_rgb, rate_thermal, phase * MS)
+    matches = feed(PairMatcher(), came, 10**15)
+    assert [m.rgb for _, m in matches if m.rgb is not None] == [t for s, t, _ in came if s == RGB]
+    assert unpaired(came, matches) <= lost
+    assert len(held(came, matches)) <= waits
+    assert max(held(came, matches), default=0) <= SHIPPED.deadline
+
+
+@pytest.mark.parametrize(('rate_rgb', 'rate_thermal', 'phase'), [
+    (60, 30, 0), (60, 30, 12), (30, 15, 5), (30, 10, 0), (30, 25, 3), (10, 10, 45), (30, 1, 5)])
+def test_no_image_waits_for_a_camera_that_is_known_to_be_slower_or_out_of_step(
+        rate_rgb: int, rate_thermal: int, phase: int) -> None:
+    rgb, thermal = ([i * 1000 * MS // rate + offset for i in range(20 * rate)]
+                    for rate, offset in ((rate_rgb, 0), (rate_thermal, phase * MS)))
+    came = arrivals(rgb, thermal)
+    matches = [(now, m) for now, m in feed(PairMatcher(), came, 10**15)
+               if 5000 * MS < m.stamp < thermal[-1]]
+    assert len(matches) >= 14 * rate_rgb
+    assert not held(came, matches)
+
+
+@pytest.mark.parametrize(('loss', 'by', 'lost'), [
+    (0.05, 0, 0), (0.05, 30, 1), (0.05, 60, 1), (0.2, 0, 6), (0.2, 30, 11), (0.2, 60, 12)])
+def test_lost_images_and_late_stamps(loss: float, by: int, lost: int) -> None:
+    rng = random.Random(4)
+    stamps = late(range(9, 600, 10), by * MS, 600)
+    thermal = [s for s in stamps if rng.random() > loss]
+    rgb = [s for s in stamps if rng.random() > loss / 2]
+    came = arrivals(rgb, thermal, 2 * MS, 3 * MS)
+    assert unpaired(came, feed(PairMatcher(), came, 10**15)) <= lost
+
+
+@pytest.mark.parametrize(('sigma', 'phase', 'lost'), [
+    (2, 0, 0), (2, 8, 0), (6, 0, 5), (6, 8, 20), (10, 0, 20), (10, 8, 28)])
+def test_cameras_that_jitter_each_on_its_own(sigma: int, phase: int, lost: int) -> None:
+    rng = random.Random(3)
+    rgb, thermal = (sorted(i * PERIOD + offset + round(rng.gauss(0, sigma) * MS)
+                           for i in range(600)) for offset in (0, phase * MS))
+    came = arrivals(rgb, thermal, 2 * MS, 3 * MS)
+    assert unpaired(came, feed(PairMatcher(), came, 10**15)) <= lost
+
+
+def test_a_stream_of_late_stamps_that_stops_and_comes_back() -> None:
+    stamps = late(range(9, 600, 10), 30 * MS, 600)
+    came = arrivals(stamps, [s for s in stamps if not 200 <= s // PERIOD < 400], 2 * MS, 3 * MS)
+    matches = feed(PairMatcher(), came, 10**15)
+    assert [m.rgb for _, m in matches] == stamps
+    assert unpaired(came, matches) <= 1
+    assert len(held(came, matches)) <= 4
+
+
+def test_woken_when_the_pair_is_due_that_waits() -> None:
+    """And not for an older image, which leaves with it."""
+    matcher: PairMatcher[int] = PairMatcher()
+    for stream, stamp in ((THERMAL, 100), (RGB, 120), (THERMAL, 137)):
+        assert matcher.add(stream, stamp * MS, stamp, stamp * MS) == []
+    assert matcher.wake_at == 120 * MS + SHIPPED.deadline
+    match, = matcher.poll(matcher.wake_at)
+    assert (match.rgb, match.thermal, matcher.unmatched) == (120, 137, 1)
 
 
 def test_stamps_that_go_back_start_anew() -> None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import math
 from typing import Generic, TypeVar
 
-from rgbt_tracker_ros.nodes.timing import StreamTiming
+from rgbt_tracker_ros.nodes.timing import HISTORY, StreamTiming
 
 T = TypeVar('T')
 RGB, THERMAL = STREAMS = ('rgb', 'thermal')
 JUMP = 500_000_000      # ns; stamps that go back by more are a loop, by less a disorder
+SLOWER = 1 / 8          # a camera slower by less is as fast, but for an image now and then
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class PairMatcher(Generic[T]):
         self._used = {RGB: use_rgb, THERMAL: use_thermal}
         self._queues: dict[str, deque[Entry[T]]] = {s: deque() for s in STREAMS}
         self._released: int | None = None       # newest stamp that has left
+        self._met: deque[bool] = deque(maxlen=HISTORY)  # which RGB images had a partner
+        self._alone = 0         # RGB images since the last one that had
 
     def add(self, stream: str, stamp: int, item: T, now: int) -> list[Match[T]]:
         """Take an image of `stream` ('rgb' or 'thermal') and return the matches it completes.
@@ -110,7 +113,8 @@ class PairMatcher(Generic[T]):
         rgb, thermal = self._queues[RGB], self._queues[THERMAL]
         deadline = self.settings.deadline
         if rgb:
-            first = rgb[0].arrived if not thermal else min(rgb[0].arrived, thermal[0].arrived)
+            i = self._partner_of_first()
+            first = rgb[0].arrived if i is None else min(rgb[0].arrived, thermal[i].arrived)
             return first + deadline
         if thermal:
             return max(thermal[0].arrived + deadline, self.timing[RGB].due(deadline))
@@ -152,6 +156,9 @@ class PairMatcher(Generic[T]):
 
     def _count(self, match: Match[T]) -> Match[T]:
         self._released = match.stamp
+        if match.rgb is not None:
+            self._met.append(match.skew is not None)
+            self._alone = 0 if match.skew is not None else self._alone + 1
         if match.skew is None:
             self.singles += 1
         else:
@@ -226,13 +233,29 @@ class PairMatcher(Generic[T]):
         return True
 
     def _expects_thermal(self, stamp: int) -> bool:
-        """Whether a thermal image is due around `stamp`, going by that camera's own period."""
+        """Whether a thermal image is due around `stamp`: by the count of images, or by its period.
+
+        A host that stamps both cameras' images late, and then in a burst, spoils what the period
+        says, but not the count; after a lost image, or with rates that are no multiples, the
+        period knows better. Each may say yes: an image that is not waited for is lost for sure.
+        """
         thermal, rgb = self.timing[THERMAL], self.timing[RGB]
         if not thermal.period or thermal.newest is None:
+            return True
+        if self._alone + 1 == self._rgb_per_thermal():
             return True
         steps = max(1, round((stamp - thermal.newest) / thermal.period))
         window = min(self.settings.slop, (rgb.period or 2 * self.settings.slop) // 2)
         return abs(thermal.newest + steps * thermal.period - stamp) <= 1.25 * window
+
+    def _rgb_per_thermal(self) -> int:
+        """After how many RGB images at the latest a thermal image comes again; 0: unknown."""
+        thermal, rgb = self.timing[THERMAL].period, self.timing[RGB].period
+        # bursts spoil the one, lost images the other, and what is spoilt is mostly too large
+        ratios = [thermal / rgb] if thermal and rgb else []
+        if any(self._met):
+            ratios.append(len(self._met) / sum(self._met))
+        return max(1, math.ceil(min(ratios) - SLOWER)) if ratios else 0
 
     def _thermal_alone(self, now: int) -> Match[T] | None:
         queue, rgb = self._queues[THERMAL], self.timing[RGB]

@@ -12,6 +12,7 @@ from rgbt_tracker_ros.distillation.losses import LOSSES, bind, signature
 from rgbt_tracker_ros.distillation.losses.dimp import boxes_kl, hinge_mse
 from rgbt_tracker_ros.distillation.losses.mpsd import Mpsd, quality_weights
 from rgbt_tracker_ros.distillation.losses.normal import instance_norm, mean_std
+from rgbt_tracker_ros.distillation.losses.reliable import reliable_response
 from rgbt_tracker_ros.distillation.losses.response import (
     Features,
     box_maps,
@@ -149,6 +150,16 @@ def test_an_absent_target_asks_for_an_empty_map_and_no_box():
     assert box_loss(corners, boxes, torch.zeros(1, 1, 12, 12)) == 0
 
 
+def test_boxes_whose_edges_are_not_known_teach_their_place_alone():
+    maps = draw(2, 1, 8, 8), draw(2, 4, 8, 8, scale=9.0), torch.tensor([[20.0, 20, 16, 16]] * 2)
+    whole = dense_task(*maps)
+    one = dense_task(*maps, boxed=torch.tensor([1.0, 0.0]))
+    alone = dense_task(*(m[:1] for m in maps))
+    assert one['score'] == whole['score'] and one['box'].item() == pytest.approx(
+        alone['box'].item() / 2)
+    assert dense_task(*maps, boxed=torch.zeros(2))['loss'] == whole['score']
+
+
 # --- style and content (CKD)
 
 def test_style_and_content_gradients_are_orthogonal():
@@ -234,6 +245,20 @@ def test_hard_focus_adds_the_loss_of_the_targets_tokens():
         assert found.item() == pytest.approx(sum(extra).item() / 2, rel=1e-4)
 
 
+@pytest.mark.parametrize('loss', [style, content])
+@pytest.mark.parametrize('local', ['none', 'soft', 'hard'])
+def test_samples_count_as_they_are_told_to(loss, local):
+    a, b = draw(3, 20, 4), draw(3, 20, 4, seed=1)
+    options = {'box': torch.tensor([[0.1, 0.1, 0.9, 0.9]] * 3), 'score': draw(3, 1, 4, 4),
+               'local': local}
+    whole = loss(a, b, **options)
+    assert loss(a, b, of=torch.ones(3), **options).item() == pytest.approx(whole.item(), rel=1e-6)
+    some = loss(a, b, of=torch.tensor([1.0, 0.0, 1.0]), **options)
+    alone = loss(a[1:2], b[1:2], **{k: v if k == 'local' else v[:1] for k, v in options.items()})
+    assert some.item() == pytest.approx((whole - alone / 3).item(), rel=1e-5)
+    assert loss(a, b, of=torch.zeros(3), **options) == 0
+
+
 def test_hard_focus_on_one_cell_is_finite():
     a, box = draw(1, 16, 3).requires_grad_(), torch.tensor([[0.4, 0.4, 0.1, 0.1]])
     score = torch.zeros(1, 1, 4, 4)
@@ -252,7 +277,6 @@ def test_wrong_focus_is_refused(options, text):
         style(draw(2, 64, 3), draw(2, 64, 3), **options)
 
 
-# --- responses
 
 def test_kl_of_a_map_by_hand_and_against_itself():
     teacher, student = torch.tensor([[[[0.0, math.log(3)]]]]), torch.zeros(1, 1, 1, 2)
@@ -277,6 +301,56 @@ def test_hard_focus_weighs_by_the_difference():
     # differences 0.1 and 0.4: (0.1^3 + 0.4^3) / 0.5
     assert hard_focused(student, teacher).item() == pytest.approx(0.13, rel=1e-5)
     assert hard_focused(teacher, teacher) == 0
+
+
+# --- the modality that can be believed
+
+RIGHT, WRONG = (3, 3), (6, 1)   # cells; the target of 16 px is at the first
+BOX = torch.tensor([[20.0, 20.0, 16.0, 16.0]])
+
+
+def answer(*peaks, height=12.0):
+    """Score maps (B, 1, 8, 8) with one peak each."""
+    logits = torch.zeros(len(peaks), 1, 8, 8)
+    for n, peak in enumerate(peaks):
+        logits[n, 0][peak] = height
+    return logits
+
+
+def test_the_teacher_that_looks_at_the_target_is_asked():
+    # sample 0: RGB is right; sample 1: thermal is
+    rgb, thermal, box = answer(RIGHT, WRONG), answer(WRONG, RIGHT), BOX.repeat(2, 1)
+    good = reliable_response(answer(RIGHT, RIGHT), rgb, thermal, box)
+    bad = reliable_response(answer(WRONG, WRONG), rgb, thermal, box)
+    assert good['loss'] < 1e-4 and bad['loss'] > 5
+    assert good['by_thermal'] == 0.5 and good['reliability'] > 0.99
+    # by hand: the divergence from the better one, weighed by its reliability
+    student, rgb = draw(1, 1, 8, 8), answer(RIGHT, height=3.0)
+    out = reliable_response(student, rgb, answer(WRONG), BOX)
+    p, q = (x.flatten().softmax(0) for x in (rgb, student))
+    target = center_target(BOX, 8, 8).flatten() >= 0.3
+    assert out['loss'].item() == pytest.approx(
+        (p[target].sum() * (p * (p / q).log()).sum()).item(), rel=1e-4)
+
+
+def test_reliable_teachers_are_not_taught():
+    maps = [draw(2, 1, 8, 8, seed=i).requires_grad_() for i in range(3)]
+    reliable_response(*maps, BOX.repeat(2, 1))['loss'].backward()
+    assert maps[0].grad.any() and maps[1].grad is None and maps[2].grad is None
+
+
+@pytest.mark.parametrize('options', [
+    {}, {'visible': torch.zeros(1)}, {'of': torch.zeros(1)}], ids=['blind', 'absent', 'left out'])
+def test_nothing_is_learned_where_nobody_sees_the_target(options):
+    teacher = answer(RIGHT if options else WRONG, height=30.0)
+    out = reliable_response(draw(1, 1, 8, 8), teacher, teacher, BOX, **options)
+    assert out['loss'] < 1e-6
+    assert out['reliability'] > 0.99 if options else out['reliability'] < 1e-6
+
+
+def test_teachers_of_other_sizes_are_refused():
+    with pytest.raises(ValueError, match='the shapes differ: student'):
+        reliable_response(draw(1, 1, 8, 8), draw(1, 1, 6, 6), draw(1, 1, 8, 8), BOX)
 
 
 # --- SCFD and MPSD (CMD)
@@ -434,6 +508,8 @@ CASES = {
     'score_kl': lambda b: [draw(b, 1, 6, 6), draw(b, 1, 6, 6, seed=1)],
     'map_mse': lambda b: [draw(b, 1, 6, 6), draw(b, 1, 6, 6, seed=1)],
     'map_l1': lambda b: [draw(b, 7), draw(b, 7, seed=1)],
+    'reliable_response': lambda b: [*(draw(b, 1, 8, 8, seed=i) for i in range(3)),
+                                    draw(b, 4, seed=4).sigmoid() * 30 + 8],
     'box_maps': lambda b: [draw(b, 2, 6, 6, seed=i) for i in range(4)] + [draw(b, 1, 6, 6)],
     'hard_focused': lambda b: [draw(b, 1, 6, 6), draw(b, 1, 6, 6, seed=1)],
     'features': lambda b: [draw(b, 4, 3, 3), draw(b, 4, 3, 3, seed=1)],

@@ -69,6 +69,36 @@ def test_folding_batch_norms_changes_nothing(student):
     assert torch.allclose(before.boxes, after.boxes, atol=1e-2)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize('modality', ['rgb', 'thermal'])
+def test_a_pass_may_show_one_modality_alone(student, modality):
+    """As a batch whose other modality is absent; where one is there, that one is shown."""
+    batch = {}
+    for name, size in (('template', 96), ('search', 192)):
+        images = [torch.cat(two) for two in zip(*(crops(size, s) for s in range(3)), strict=True)]
+        batch |= {f'{name}_rgb': images[0], f'{name}_thermal': images[1],
+                  f'{name}_present': torch.tensor([[1., 1.], [1., 0.], [0., 1.]])}
+    batch['template_box'] = torch.tensor([[24., 30., 48., 36.]] * 3)
+    found = student.taps(batch, modality=modality)
+    alone = torch.tensor([float(modality == 'rgb'), float(modality == 'thermal')])
+    less = {k: torch.cat((alone[None], v[1:])) if k.endswith('present') else v
+            for k, v in batch.items()}
+    wanted, whole = student.taps(less), student.taps(batch)
+    assert found.keys() == {'score', 'boxes', 'weights', 'features'}
+    assert all(torch.equal(found[k], wanted[k]) for k in found)
+    assert not torch.equal(found['score'][0], whole['score'][0])
+    assert all(torch.equal(found[k][1:], whole[k][1:]) for k in found)
+    assert found['features'].shape == (3, 16, 24, 24)
+    assert all(map(torch.equal, whole.values(), student.taps(batch, modality='both').values()))
+    # the tracking pass is the same network
+    out = student(student.encode_template(
+        *(batch[f'template_{k}'] for k in ('rgb', 'thermal', 'present', 'box'))),
+        *(batch[f'search_{k}'] for k in ('rgb', 'thermal', 'present')))
+    assert torch.equal(out.logits, whole['score']) and torch.equal(out.boxes, whole['boxes'])
+    with pytest.raises(ValueError, match="modality is 'depth'; use both, rgb, thermal"):
+        student.taps(batch, modality='depth')
+
+
 @given(st.floats(0, 80), st.floats(0, 80), st.floats(1, 96), st.floats(1, 96))
 def test_box_mask_has_the_area_of_the_box(x, y, w, h):
     mask = box_mask(torch.tensor([[x, y, w, h]]), 96, 8)

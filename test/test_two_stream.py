@@ -20,6 +20,7 @@ NETS = [
     ('two_stream', {}, ['rgb', 'thermal']),
     ('two_stream', {'elimination': 'ce', **PRUNED}, ['rgb', 'thermal']),
     ('two_stream', {'elimination': 'mce', **PRUNED}, ['rgb', 'thermal']),
+    ('two_stream', {'elimination': 'mce', 'eliminated': 'kept', **PRUNED}, ['rgb', 'thermal']),
     ('two_stream', TEACHER, ['rgb', 'thermal']),
     ('two_stream', {'prompts': 'to_rgb'}, ['rgb', 'thermal']),
     ('two_stream', {'prompts': 'to_thermal', 'fusion': 'concat_conv'}, ['rgb', 'thermal']),
@@ -198,11 +199,26 @@ def test_one_vote_keeps_the_tokens_of_all_branches_registered():
     assert not torch.equal(rgb, thermal)
 
 
+def test_eliminated_tokens_of_all_branches_are_zero_or_kept():
+    batch = batch_of([1, 2])
+    found = {}
+    for eliminated in ('zero', 'kept'):
+        net = tiny('coupled', elimination='mce', eliminated=eliminated, **PRUNED).eval()
+        found[eliminated] = net.taps(batch)
+    for name in ('fused', 'rgb_teacher.fused', 'thermal_teacher.fused'):
+        zero, kept = found['zero'][name], found['kept'][name]
+        gone = (zero == 0).all(1, keepdim=True)
+        assert gone.sum() == 2 * (64 - 23) and (kept.abs().sum(1) > 0).all()
+        assert torch.equal(zero, kept.masked_fill(gone, 0))
+
+
 @pytest.mark.parametrize('elimination', ['ce', 'mce'])
-def test_keeping_all_is_the_unpruned_network(elimination):
+@pytest.mark.parametrize('eliminated', ['zero', 'kept'])
+def test_keeping_all_is_the_unpruned_network(elimination, eliminated):
     """P7: with its head."""
     plain = tiny('two_stream').eval()
-    kept = tiny('two_stream', elimination=elimination, **PRUNED | {'keep': 1.0}).eval()
+    kept = tiny('two_stream', elimination=elimination, eliminated=eliminated,
+                **PRUNED | {'keep': 1.0}).eval()
     batch = batch_of([1, 2])
     torch.testing.assert_close(plain.taps(batch)['score'], kept.taps(batch)['score'])
 
@@ -279,6 +295,7 @@ def test_linear_fusion_starts_as_the_sum():
     ('two_stream', {'elimination': 'max'}, "elimination is 'max'"),
     ('two_stream', {'elimination': 'mce', 'eliminate_at': [3, 12]}, 'names block 12.*0 to 11'),
     ('two_stream', {'elimination': 'mce', 'keep': 0.0}, 'keep is 0.0'),
+    ('two_stream', {'eliminated': 'gone'}, "eliminated is 'gone'; it can be zero or kept"),
     ('two_stream', {'fusion': 'sum'}, "fusion is 'sum'.*concat_conv"),
     ('two_stream', {'prompts': 'both'}, "prompts is 'both'.*mutual"),
     ('two_stream', {'prompts': 'mutual', 'elimination': 'ce'}, 'leave one out'),

@@ -105,17 +105,31 @@ def test_scatter_restores_raster_order():
     assert torch.equal(stream.search_map()[:, 0].flatten(1), whole)
 
 
+def test_who_leaves_early_is_seen_as_it_was_then():
+    net = vit()
+    stream = Stream(net, tokens(net))
+    seen = stream.tokens[:, NZ:].clone()
+    for count in (45, 32):
+        stay = torch.rand(3, stream.tokens.shape[1] - NZ).topk(count, 1).indices.sort(1).values
+        stream.drop(stay, leave=True)
+        # what is still there goes on
+        stream.tokens = stream.tokens + 1
+        seen.scatter_add_(1, stream.kept[:, :, None].expand(-1, -1, 48), torch.ones(3, count, 48))
+    torch.testing.assert_close(stream.search_tokens(), net.norm(seen))
+
+
 def two_streams() -> list[Stream]:
     nets = [vit(0), vit(1)]
     return [Stream(net, tokens(net, n)) for n, net in enumerate(nets)]
 
 
 @pytest.mark.parametrize('together', [True, False])
-def test_keeping_all_changes_nothing(together):
+@pytest.mark.parametrize('leave', [True, False])
+def test_keeping_all_changes_nothing(together, leave):
     """P7."""
     plain, kept = two_streams(), two_streams()
     lockstep.run(plain)
-    lockstep.run(kept, elimination=Elimination((1, 2, 3), 1.0, together))
+    lockstep.run(kept, elimination=Elimination((1, 2, 3), 1.0, together, leave=leave))
     for a, b in zip(plain, kept, strict=True):
         torch.testing.assert_close(a.search_tokens(), b.search_tokens())
 

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 import shlex
 from typing import Any
 
 NOTHING = ''
 """An arm's stage where it trains nothing."""
 STEP_SECONDS = {  # about, on one core; for the order of work and the time left
-    'cmd_tir': {'rgb': 0.30, 'cmd': 0.45}, 'ckd': {'joint': 0.34, 'mce': 0.08},
+    'cmd_tir': {'rgb': 0.30, 'cmd': 0.45}, 'ckd': {'joint': 0.34, 'mce': 0.14},
     'mutual_prompt': {'teacher': 0.24, 'student': 0.19},
     'cmd_rgbt': {'teacher': 0.30, 'student': 0.18}}
 
@@ -32,7 +33,7 @@ class Arm:
     """A recipe with changes, trained up to a stage, and what is measured of it.
 
     `needs`: arms whose trained stages it takes over; `sets`: what `rgbt train` has as --set;
-    `first`: done before arms that claims only report.
+    `first`: done before arms that claims only report; `scale`: of the recipe.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Arm:
     needs: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
     first: bool = False
+    scale: str = 'tiny'
 
     @property
     def command(self) -> str:
@@ -125,10 +127,6 @@ def _coupled(name: str, first: bool, *sets: str) -> Arm:
     return Arm(f'ckd/{name}', 'ckd', 'joint', _TRACK, (), sets, first)
 
 
-_EVERY = ('stages.mce.networks.tracker.config.eliminate_at=[0,1,2]',
-          'stages.mce.networks.tracker.config.keep=0.65')
-
-
 def _pruned(name: str, first: bool, elimination: str, *sets: str) -> Arm:
     # in quotes: `off` alone is false in YAML
     return Arm(f'ckd/{name}', 'ckd', 'mce',
@@ -143,7 +141,7 @@ _CKD = (
          Measure('localise', 'joint.tracker.rgb_teacher', 'rgb_only_'),
          Measure('localise', 'joint.tracker.thermal_teacher', 'thermal_only_')), first=True),
     _coupled('masked', True, *weights('joint', style=0, content_rgb=0, content_thermal=0)),
-    _pruned('mce', True, 'mce', *_EVERY), _pruned('late', True, 'mce'),
+    _pruned('mce', True, 'mce'),
     Arm('ckd/speed', 'ckd', NOTHING, (Measure('race', 'mce.tracker mce.tracker', options={
         'first': {'elimination': 'off'}}),), first=True,
         sets=(f'stages.joint.networks.tracker.config={_LARGE}',
@@ -151,7 +149,9 @@ _CKD = (
     _coupled('style', False, *weights('joint', content_rgb=0, content_thermal=0)),
     _coupled('plain', False, *weights('joint', style=0, content_rgb=0, content_thermal=0),
              'stages.joint.networks.tracker.config.mask_ratio=0'),
-    _pruned('ce', False, 'ce', *_EVERY), _pruned('whole', False, 'off'))
+    _pruned('ce', False, 'ce'), _pruned('whole', True, 'off'),
+    _pruned('zero', False, 'mce', 'stages.mce.networks.tracker.config.eliminated=zero'),
+    _pruned('heads', False, 'mce', 'stages.mce.networks.tracker.frozen=["*", "!head.*"]'))
 
 # --- cmd_rgbt: a deep teacher, a shallow student -----------------------------------------------
 
@@ -173,6 +173,19 @@ _RGBT = (
     _shallow('single', False, 'stages.student.terms.mpsd.options.selector=single'),
     _shallow('common', False, 'stages.student.terms.scfd.options.beta=0'))
 
+# --- adapt: the shipped student on other cameras, without labels -----------------------------
+
+ADAPT = str(Path(__file__).parents[1] / 'adaptation' / 'recipe.yaml')
+
+
+def _adapted(name: str, first: bool, *sets: str) -> Arm:
+    return Arm(f'adapt/{name}', ADAPT, NOTHING, (Measure('adaptation', ''),), (), sets, first,
+               'full')
+
+
+_ADAPT = (_adapted('distilled', True),)
+
 _CROSS = (Arm('cross/structure', 'ckd', NOTHING, (Measure('structure', ''),)),)
 
-ARMS: dict[str, Arm] = {arm.name: arm for arm in (*_TIR, *_CKD, *_PROMPT, *_RGBT, *_CROSS)}
+ARMS: dict[str, Arm] = {arm.name: arm for arm in (
+    *_TIR, *_CKD, *_PROMPT, *_RGBT, *_ADAPT, *_CROSS)}

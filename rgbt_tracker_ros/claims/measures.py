@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rgbt_tracker_ros.claims import localise, probes, speed, structure
+from rgbt_tracker_ros.claims import adapting, localise, probes, speed, structure
 from rgbt_tracker_ros.claims.arms import Arm, Measure
 from rgbt_tracker_ros.claims.localise import Metrics, with_config
 from rgbt_tracker_ros.distillation.recipe import Recipe
@@ -22,19 +22,21 @@ def _localise(network: Network, modality: str = '', **options: Any) -> Metrics:
 KINDS: dict[str, Callable[..., Metrics]] = {
     'localise': _localise, 'style_gap': probes.style_gap, 'content': probes.content_kept,
     'probe': probes.linear_probe, 'cost': speed.cost}
-"""Kind of measurement -> a function of a trained network. Two kinds need none: `race`, of two
-networks with random weights, and `structure`, of the source.
+"""Kind of measurement -> a function of a trained network. Three kinds need none: `race`, of two
+networks with random weights, `structure`, of the source, and `adaptation`, which trains by itself.
 """
 
 
-def measure(arm: Arm, recipe: Recipe, run: Path) -> Metrics:
-    """Measure what an arm trained in the folder `run`."""
+def measure(arm: Arm, recipe: Recipe, run: Path, seed: int) -> Metrics:
+    """Measure what an arm trained in the folder `run`, with a seed."""
     found: Metrics = {}
     for one in arm.measures:
         if one.kind == 'structure':
             metrics = structure.structure()
         elif one.kind == 'race':
             metrics = _race(one, recipe)
+        elif one.kind == 'adaptation':
+            metrics = adapting.adaptation(run, seed, overrides=arm.sets, **one.options)
         else:
             metrics = KINDS[one.kind](trained(run, one.of), **one.options)
         found |= {f'{one.prefix}{k}': v for k, v in metrics.items()}

@@ -23,6 +23,7 @@ _TITLES = {
     'mutual_prompt': 'mutual_prompt: two prompted streams teach a single one',
     'ckd': 'ckd: two students whose styles meet and whose contents stay',
     'cmd_rgbt': 'cmd_rgbt: a deep two-stream teacher, a shallow student',
+    'adapt': 'rgbt distill: the shipped student on other cameras, without labels',
     'cross': 'All four together'}
 _ABOUT = f"""# What the recipes claim, measured
 

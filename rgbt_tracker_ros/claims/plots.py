@@ -37,8 +37,9 @@ def _steps(metric: str) -> tuple[tuple[str, str, str], ...]:
 _PROMPTS = {'teacher': 'mutual', 'teacher_none': 'no prompts', 'teacher_to_rgb': 'to RGB',
             'teacher_to_thermal': 'to thermal'}
 _COUPLED = {'coupled': 'distilled, masked', 'masked': 'masked alone', 'style': 'style alone',
-            'plain': 'neither', 'late': 'pruned at the end', 'mce': 'pruned, one vote',
-            'ce': 'pruned, two votes', 'whole': 'second stage, not pruned'}
+            'plain': 'neither', 'mce': 'pruned, one vote', 'ce': 'pruned, two votes',
+            'zero': 'pruned, zeros', 'heads': 'pruned, head alone learns',
+            'whole': 'second stage, not pruned'}
 _SHALLOW = {'teacher': 'teacher', 'distilled': 'SCFD, MPSD, response', 'both': 'SCFD, MPSD',
             'scfd': 'SCFD', 'mpsd': 'MPSD', 'alone': 'student alone', 'uniform': 'uniform paths',
             'single': 'one path', 'common': 'without specific term'}
@@ -60,6 +61,11 @@ PLOTS: dict[str, tuple[Panel, ...]] = {
                  Panel('PR, RGB degraded', _arms('cmd_rgbt', 'pr_rgb_degraded', **_SHALLOW)),
                  Panel('PR, thermal degraded', _arms('cmd_rgbt', 'pr_thermal_degraded',
                                                      **_SHALLOW))),
+    'adapt': tuple(
+        Panel(title, tuple((label, 'adapt/distilled', f'{metric}{cameras}') for metric, label in (
+            ('shipped', 'shipped'), ('distilled', 'distilled, no labels'),
+            ('labelled', 'supervised')))) for title, cameras in (
+                ('SR on the new cameras', ''), ('SR on the cameras of before', '_original'))),
 }
 
 

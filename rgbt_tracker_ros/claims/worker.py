@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from rgbt_tracker_ros.claims.arms import ARMS, NOTHING, Arm
+from rgbt_tracker_ros.claims.arms import ADAPT, ARMS, NOTHING, Arm
 from rgbt_tracker_ros.claims.measures import measure
 from rgbt_tracker_ros.claims.store import arm_folder, read_result
 from rgbt_tracker_ros.distillation import resume
@@ -29,13 +29,15 @@ results of before are then measured anew."""
 
 def arm_recipe(arm: Arm) -> Recipe:
     """Return the recipe as an arm trains it. :raises RecipeError: a change that does not fit."""
-    return load_recipe(arm.recipe, 'tiny', arm.sets)
+    return load_recipe(arm.recipe, arm.scale, arm.sets)
 
 
 def key_of(arm: Arm, recipe: Recipe, seed: int) -> str:
     """Describe a result by all that it comes from; equal keys, equal results."""
-    if arm.stage == NOTHING:
-        trained: Any = {'seed': seed, 'networks': {
+    if arm.recipe == ADAPT:
+        trained: Any = {'seed': seed, 'recipe': recipe.raw}
+    elif arm.stage == NOTHING:
+        trained = {'seed': seed, 'networks': {
             f'{s}.{k}': n['config'] for s, stage in recipe.raw['stages'].items()
             for k, n in stage['networks'].items() if 'config' in n}}
     else:
@@ -64,7 +66,7 @@ def _run(arm: Arm, seed: int, out: Path, folder: Path, recipe: Recipe) -> bool:
         if trained is None:
             return False
         seconds = trained
-    metrics = measure(arm, recipe, folder / 'run')
+    metrics = measure(arm, recipe, folder / 'run', seed)
     if seconds:
         metrics['cpu_seconds'] = seconds
     resume.write_json(folder / 'result.json', {'key': key, 'arm': arm.name, 'seed': seed,

@@ -161,6 +161,7 @@ SOURCES: dict[str, str] = {
     'videos': f'{_ROOM}.video_pairs:VideoPairs',
     'unlabelled_videos': f'{_ROOM}.unlabelled_videos:UnlabelledVideos',
     'images': f'{_ROOM}.image_samples:ImageSamples',
+    'recorded': f'{_ROOM}.recorded_pairs:RecordedPairs',
 }
 """Kind of source -> its class."""
 

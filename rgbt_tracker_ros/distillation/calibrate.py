@@ -24,12 +24,15 @@ class Outcome(NamedTuple):
 
 @torch.inference_mode()
 def outcomes(network: Network, source: PairSource, count: int, batch: int = 32,
-             device: str | torch.device = 'cpu', workers: int = 0) -> Outcome:
-    """Run a network's tracking pass over the first `count` samples of a source."""
+             device: str | torch.device = 'cpu', workers: int = 0,
+             what: str = 'calibrating') -> Outcome:
+    """Run a network's tracking pass over the first `count` samples of a source; the progress bar
+    says `what` for.
+    """
     network.eval()
     logits, overlaps = [], []
     numbers = [range(i, min(i + batch, count)) for i in range(0, count, batch)]
-    for data in tqdm(source.iterate(numbers, device, workers), 'calibrating', len(numbers),
+    for data in tqdm(source.iterate(numbers, device, workers), what, len(numbers),
                      unit='batch', disable=None):  # too short for a log file
         template = network.encode_template(data['template_rgb'], data['template_thermal'],
                                            data['template_present'], data['template_box'])

@@ -1,7 +1,7 @@
 """From a trained recipe to the one file that tracks: its student, calibrated and checked."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 import os
@@ -70,14 +70,15 @@ class Card:
 
 def export(recipe: Recipe, setting: Setting, file: Path, out: Path, *, stage: str = '',
            device: torch.device | str = 'cpu', samples: int | None = None,
-           workers: int = 0) -> Card:
+           workers: int = 0, more: Mapping[str, Any] | None = None) -> Card:
     """Write the tracking part of a trained network, calibrated, and check what was written.
 
     :param setting: seed and data of the run. :param file: the network as its stage left it.
     :param out: the file to write; an old one stays until the new one is found to be good.
     :param stage: that it was trained in ('': the recipe's last); the confidence is fitted to
         samples of that stage's data unless the recipe names others, drawn with another seed.
-    :param samples: how many; None: the recipe's.
+    :param samples: how many; None: the recipe's. :param more: JSON values that the file shall say
+        of itself beside those it always does.
     :raises CheckpointError: `file` can't be used. :raises RecipeError, ValueError: the data can't.
     :raises ExportError: what was written answers differently. :raises OSError: `out` can't be
         written.
@@ -89,6 +90,7 @@ def export(recipe: Recipe, setting: Setting, file: Path, out: Path, *, stage: st
         'seed': setting.seed, 'steps': sum(s.steps for s in recipe.stages.values()),
         'data': None if setting.data is None else setting.data.name, 'commit': commit(),
         'parameters': profile.parameters(student), 'macs': profile.tracking_macs(student).layers}
+    info |= more or {}
     info |= _calibrated(recipe, setting, info['stage'], student, device, samples, workers)
     student.to('cpu')
     out.parent.mkdir(parents=True, exist_ok=True)

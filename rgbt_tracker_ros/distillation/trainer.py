@@ -62,9 +62,12 @@ class Options:
 class Trainer:
     """One run of a recipe in a folder: OUT/STAGE/NETWORK.safetensors, log.csv, losses.png."""
 
-    def __init__(self, recipe: Recipe, setting: Setting, options: Options) -> None:
+    def __init__(self, recipe: Recipe, setting: Setting, options: Options,
+                 fabric: Fabric | None = None) -> None:
         """Check everything before anything is trained.
 
+        :param fabric: the processes, where they were started before; `options.device`, `devices`
+            and `nodes` then have no effect.
         :raises RecipeError, PretrainedError, ValueError: what does not fit: recipe, data,
             checkpoint. :raises ResumeError: the folder holds another run.
         """
@@ -72,8 +75,8 @@ class Trainer:
         precision = next(iter(recipe.stages.values())).precision
         if any(s.precision != precision for s in recipe.stages.values()):
             raise ValueError('all stages of a run must have one precision')
-        self.fabric: Fabric = make_fabric(options.device, options.devices, options.nodes,
-                                          precision)
+        self.fabric = fabric or make_fabric(options.device, options.devices, options.nodes,
+                                            precision)
         world = self.fabric.world_size
         for name, stage in recipe.stages.items():
             if stage.batch % world:

@@ -26,18 +26,21 @@ class Elimination:
 
     `together`: one vote for all streams, the element-wise maximum of the voters' attention before
     it is averaged over the heads (MCE). Otherwise every stream ranks by its own attention (CE).
+    `leave`: those that go leave their values behind.
     """
 
     blocks: tuple[int, ...]
     keep: float
     together: bool
+    leave: bool = False
 
     @classmethod
     def of(cls, config: TransformerConfig) -> Elimination | None:
         """Return what a configuration asks for."""
         if config.elimination == 'off':
             return None
-        return cls(tuple(config.eliminate_at), config.keep, config.elimination == 'mce')
+        return cls(tuple(config.eliminate_at), config.keep, config.elimination == 'mce',
+                   config.eliminated == 'kept')
 
     def left_of(self, tokens: int) -> int:
         """Return how many of so many search tokens stay: ceil(keep N), at least 1.
@@ -50,35 +53,51 @@ class Elimination:
 @dataclass
 class Stream:
     """One transformer's pass: `tokens` (B, Nz + N, C) as they are now, `kept` (B, N) the search
-    cells that are left, in raster order, and the raw output of every block so far.
+    cells that are still there, in raster order, `left` (B, Nx, C) what those that went left
+    behind (in all other cells, nothing to rely on), and the raw output of every block so far.
     """
 
     vit: ViT
     tokens: Tensor
     gates: Tensor | None = None
     kept: Tensor | None = None
+    left: Tensor | None = None
     blocks: list[Tensor] = field(default_factory=list)
 
     def search_tokens(self) -> Tensor:
-        """Return normalised search tokens (B, Nx, C) in raster order, 0 where eliminated."""
+        """Return normalised search tokens (B, Nx, C) in raster order.
+
+        Where eliminated, what the token left behind, normalised as well, or else 0.
+        """
         tokens = self.vit.norm(self.tokens)[:, self.vit.template_cells ** 2:]
+        return self._whole(tokens, None if self.left is None else self.vit.norm(self.left))
+
+    def _whole(self, tokens: Tensor, others: Tensor | None) -> Tensor:
+        """Put tokens (B, N, C) into their cells: (B, Nx, C), `others` or 0 in the rest."""
         if self.kept is None:
             return tokens
         b, _, c = tokens.shape
-        whole = tokens.new_zeros(b, self.vit.search_cells ** 2, c)
-        return whole.scatter(1, self.kept[:, :, None].expand(-1, -1, c), tokens)
+        if others is None:
+            others = tokens.new_zeros(b, self.vit.search_cells ** 2, c)
+        return others.scatter(1, self.kept[:, :, None].expand(-1, -1, c), tokens)
 
     def search_map(self) -> Tensor:
         """Return the same as a map (B, C, S, S)."""
         side, tokens = self.vit.search_cells, self.search_tokens()
         return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
 
-    def drop(self, stay: Tensor) -> None:
-        """Keep the search tokens at places `stay` (B, k) of those that are left."""
+    def drop(self, stay: Tensor, leave: bool = False) -> None:
+        """Keep the search tokens at places `stay` (B, k) of those that are still there.
+
+        `leave`: the others leave their present values behind, for `search_tokens`.
+        """
         nz, c = self.vit.template_cells ** 2, self.tokens.shape[2]
-        search = self.tokens[:, nz:].gather(1, stay[:, :, None].expand(-1, -1, c))
+        search = self.tokens[:, nz:]
+        if leave:
+            self.left = self._whole(search, self.left)
+        search = search.gather(1, stay[:, :, None].expand(-1, -1, c))
         self.tokens = torch.cat((self.tokens[:, :nz], search), 1)
-        # always cells of the whole map: the places of a second elimination count what is left
+        # cells of the whole map: the places of a second elimination count what is still there
         self.kept = stay if self.kept is None else self.kept.gather(1, stay)
 
 
@@ -133,10 +152,10 @@ def _eliminate(streams: Sequence[Stream], rows: Sequence[Tensor], prune: Elimina
     if prune.together:
         stay = _best(torch.stack(tuple(rows)).amax(0), count)
         for stream in streams:
-            stream.drop(stay)
+            stream.drop(stay, prune.leave)
     else:
         for stream, row in zip(streams, rows, strict=True):
-            stream.drop(_best(row, count))
+            stream.drop(_best(row, count), prune.leave)
 
 
 def _best(row: Tensor, count: int) -> Tensor:

@@ -11,7 +11,15 @@ import torch.nn.functional as F
 from rgbt_tracker_ros.models.convnet import ConvBN, stage
 from rgbt_tracker_ros.models.fusion import GatedFusion
 from rgbt_tracker_ros.models.heads import CenterHead
-from rgbt_tracker_ros.models.network import Batch, Network, NetworkConfig, Output, Taps, to_unit
+from rgbt_tracker_ros.models.network import (
+    MODALITIES,
+    Batch,
+    Network,
+    NetworkConfig,
+    Output,
+    Taps,
+    to_unit,
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Student(Network):
     target.
 
     Taps: `score` (B, 1, S, S) logits, `boxes` (B, 4, S, S) corners in crop px, `weights`
-    (B, 2, S', S') of the modalities.
+    (B, 2, S', S') of the modalities, `features` (B, C, S, S) of the search crop.
     """
 
     Config: ClassVar[type[NetworkConfig]] = StudentConfig
@@ -101,18 +109,28 @@ class Student(Network):
                         self.value(torch.cat((x, mask), 1)).flatten(2), mask.flatten(2),
                         (weights * mask_resize(mask, weights)).sum((2, 3)))
 
-    def taps(self, batch: Batch, *, seed: int = 0) -> Taps:
-        """Run the training pass; nothing is drawn in it, whatever the seed."""
+    def taps(self, batch: Batch, *, seed: int = 0, modality: str = 'both') -> Taps:
+        """Run the training pass; nothing is drawn in it, whatever the seed.
+
+        :param modality: what it is shown: 'both', 'rgb' alone, 'thermal' alone (where both are
+            there; where one is, that one).
+        :raises ValueError: any other modality.
+        """
+        template_present = shown(batch['template_present'], modality)
         template = self.encode_template(batch['template_rgb'], batch['template_thermal'],
-                                        batch['template_present'], batch['template_box'])
-        out = self(template, batch['search_rgb'], batch['search_thermal'],
-                   batch['search_present'])
-        return {'score': out.logits, 'boxes': out.boxes, 'weights': out.weights}
+                                        template_present, batch['template_box'])
+        x, weights = self.features(batch['search_rgb'], batch['search_thermal'],
+                                   shown(batch['search_present'], modality))
+        out = self.match(template, x, weights)
+        return {'score': out.logits, 'boxes': out.boxes, 'weights': out.weights, 'features': x}
 
     def forward(self, template: Template, rgb: Tensor, thermal: Tensor,
                 present: Tensor) -> Output:
         """Look for the template in a search crop of (B, ., n, n)."""
-        x, weights = self.features(rgb, thermal, present)
+        return self.match(template, *self.features(rgb, thermal, present))
+
+    def match(self, template: Template, x: Tensor, weights: Tensor) -> Output:
+        """Look for the template in what `features` gave for a search crop."""
         b, _, h, w = x.shape
         query = F.normalize(self.key(x).flatten(2), dim=1)
         cosine = query.transpose(1, 2) @ template.keys  # (B, search cells, template cells)
@@ -125,6 +143,17 @@ class Student(Network):
                             inside.reshape(b, 1, h, w)), 1)
         logits, edges = self.head(self.join(joined))
         return Output(logits.float(), self.head.boxes(edges), weights)
+
+
+def shown(present: Tensor, modality: str) -> Tensor:
+    """Return `present` (B, 2) with one modality alone left of two: see `Student.taps`."""
+    if modality == 'both':
+        return present
+    if modality not in MODALITIES:
+        raise ValueError(f'modality is {modality!r}; use both, {", ".join(MODALITIES)}')
+    alone = torch.zeros_like(present)
+    alone[:, MODALITIES.index(modality)] = 1
+    return torch.where(present.sum(1, keepdim=True) > 1, alone, present)
 
 
 def mask_resize(mask: Tensor, like: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ class TransformerConfig(NetworkConfig):
     `drop_path` is the rate at the last block, rising linearly from 0. Candidate elimination:
     after the attention of each block of `eliminate_at` (from 0), ceil(`keep` N) of N search
     tokens stay; `elimination` 'off', 'ce' (each stream by its own vote), 'mce' (all by one vote).
+    `eliminated`: what the head sees of those that went, 'zero' (OSTrack), or 'kept': their values
+    when they left, as of tokens that exit early.
     Thermal is repeated to three channels and standardised by `thermal_mean`, `thermal_std`.
     """
 
@@ -35,6 +37,7 @@ class TransformerConfig(NetworkConfig):
     elimination: str = 'off'
     eliminate_at: tuple[int, ...] = (3, 6, 9)
     keep: float = 0.7
+    eliminated: str = 'zero'
     thermal_mean: tuple[float, ...] = IMAGENET_MEAN
     thermal_std: tuple[float, ...] = IMAGENET_STD
 
@@ -49,6 +52,8 @@ class TransformerConfig(NetworkConfig):
         if self.elimination not in eliminations:
             raise ValueError(f'elimination is {self.elimination!r}; here it can be '
                              f'{", ".join(eliminations)}')
+        if self.eliminated not in ('zero', 'kept'):
+            raise ValueError(f'eliminated is {self.eliminated!r}; it can be zero or kept')
         if self.elimination != 'off':
             if not 0 < self.keep <= 1:
                 raise ValueError(f'keep is {self.keep}; it must be in (0, 1]')

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from rgbt_tracker_ros.distillation.losses import dimp, mpsd, response, scfd, style_content, task
+from rgbt_tracker_ros.distillation.losses import (
+    dimp,
+    mpsd,
+    reliable,
+    response,
+    scfd,
+    style_content,
+    task,
+)
 
 Loss = Callable[..., 'Tensor | dict[str, Tensor]']
 
@@ -27,6 +35,7 @@ LOSSES: dict[str, Loss | type[nn.Module]] = {
     'map_l1': response.map_l1,
     'box_maps': response.box_maps,
     'hard_focused': response.hard_focused,
+    'reliable_response': reliable.reliable_response,
     'features': response.Features,
     'scfd': scfd.Scfd,
     'mpsd': mpsd.Mpsd,

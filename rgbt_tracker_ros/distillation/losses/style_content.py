@@ -32,7 +32,7 @@ LOCAL = ('none', 'soft', 'hard')
 
 
 def style(a: Tensor, b: Tensor, box: Tensor | None = None, score: Tensor | None = None,
-          axis: str = 'tokens', local: str = 'none') -> Tensor:
+          of: Tensor | None = None, axis: str = 'tokens', local: str = 'none') -> Tensor:
     """Style distillation L_SD of one layer: (mu_a - mu_b)^2 + (sigma_a - sigma_b)^2, mean over
     samples and channels.
 
@@ -40,6 +40,7 @@ def style(a: Tensor, b: Tensor, box: Tensor | None = None, score: Tensor | None 
 
     :param a, b: (B, N, C) or (B, C, H, W); template tokens first, all search tokens last.
     :param box: (B, 4) x, y, w, h in units of the crop. :param score: (B, 1, S, S).
+    :param of: (B,) how much each sample counts; all of them 1 if left out.
     :param axis: statistics over `tokens` (the paper's), or over `channels` (its code's variant).
     :param local: none, soft, hard: see the module.
     """
@@ -49,21 +50,22 @@ def style(a: Tensor, b: Tensor, box: Tensor | None = None, score: Tensor | None 
     if heat is not None and local == 'soft':
         x, y = _weighed(x, heat), _weighed(y, heat)
     (mean_a, std_a), (mean_b, std_b) = mean_std(x, dim), mean_std(y, dim)
-    loss = ((mean_a - mean_b).square() + (std_a - std_b).square()).mean()
+    loss = per_sample((mean_a - mean_b).square() + (std_a - std_b).square())
     if heat is not None and local == 'hard':
         (mean_a, std_a, _), (mean_b, std_b, _) = _inside(x, heat), _inside(y, heat)
-        loss = loss + ((mean_a - mean_b).square() + (std_a - std_b).square()).mean()
-    return loss
+        loss = loss + per_sample((mean_a - mean_b).square() + (std_a - std_b).square())
+    return _counted(loss, of)
 
 
 def content(student: Tensor, teacher: Tensor, box: Tensor | None = None,
-            score: Tensor | None = None, axis: str = 'tokens', local: str = 'none') -> Tensor:
+            score: Tensor | None = None, of: Tensor | None = None, axis: str = 'tokens',
+            local: str = 'none') -> Tensor:
     """Content distillation L_CD of one layer: mean squared difference of the contents.
 
     Equals 2 (1 - rho) per channel, rho the correlation of the two channels over the tokens. The
     teacher is to be detached (`detach: [teacher]`).
 
-    :param student, teacher: (B, N, C) or (B, C, H, W). :param box, score, axis, local: as of
+    :param student, teacher: (B, N, C) or (B, C, H, W). :param box, score, of, axis, local: as of
         `style`.
     """
     same_shape(student=student, teacher=teacher)
@@ -71,12 +73,16 @@ def content(student: Tensor, teacher: Tensor, box: Tensor | None = None,
     heat = _heat(local, axis, x, box, score)
     if heat is not None and local == 'soft':
         x, y = _weighed(x, heat), _weighed(y, heat)
-    loss = per_sample((instance_norm(y, dim) - instance_norm(x, dim)).square()).mean()
+    loss = per_sample((instance_norm(y, dim) - instance_norm(x, dim)).square())
     if heat is not None and local == 'hard':
         inside = heat > 0
         difference = (_inside(y, heat).content - _inside(x, heat).content).square().sum(1)
-        loss = loss + (difference / inside.sum(1)).mean()
-    return loss
+        loss = loss + per_sample(difference / inside.sum(1))
+    return _counted(loss, of)
+
+
+def _counted(loss: Tensor, of: Tensor | None) -> Tensor:
+    return (loss if of is None else loss * of).mean()
 
 
 def _axis(name: str) -> int:

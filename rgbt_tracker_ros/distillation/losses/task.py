@@ -138,18 +138,21 @@ def box_loss(predicted: Tensor, boxes: Tensor, target: Tensor, least: float = 0.
 
 
 def dense_task(score: Tensor, boxes: Tensor, box: Tensor, visible: Tensor | None = None,
-               box_weight: float = 2.0, stride: int = 8) -> dict[str, Tensor]:
+               boxed: Tensor | None = None, box_weight: float = 2.0,
+               stride: int = 8) -> dict[str, Tensor]:
     """Score and edge distances, trained at all cells near the centre (FCOS, Tian et al., 2019).
 
     :param score: (B, 1, S, S) logits. :param boxes: (B, 4, S, S) predicted corners in crop px.
     :param box: (B, 4) x, y, w, h in crop px.
     :param visible: (B,) 1 where the target is in the search crop, 0 where it is not.
+    :param boxed: (B,) 1 where the edges of the box are to be learned, 0 where its place alone is.
     :returns: `loss` = score + box_weight * box, and both parts.
     """
     target = center_target(box.float(), score.shape[-1], stride)
     if visible is not None:
         target = target * visible[:, None, None, None]
-    where, edges = focal(score, target).mean(), box_loss(boxes, box, target).mean()
+    where, edges = focal(score, target).mean(), box_loss(boxes, box, target)
+    edges = (edges if boxed is None else edges * boxed).mean()
     return {'loss': where + box_weight * edges, 'score': where, 'box': edges}
 
 

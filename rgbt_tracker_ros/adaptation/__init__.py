@@ -1,0 +1,1 @@
+"""A student adapted to recorded cameras without labels: what `rgbt distill` does."""

@@ -1,0 +1,280 @@
+"""From recordings to a better student: split, mine, train, judge, hand over.
+
+A folder keeps what every step left, so that a run that was stopped goes on where it was:
+mined.json with mining/ and then tracks.csv, the training in training/, verdict.json, report.png.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence as List
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
+import json
+from pathlib import Path
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm import tqdm
+
+from rgbt_tracker_ros.adaptation.blend import blended
+from rgbt_tracker_ros.adaptation.judging import Judge, JudgingSettings, Verdict
+from rgbt_tracker_ros.adaptation.mining import MiningSettings, mine, recorded_tracks, starts
+from rgbt_tracker_ros.adaptation.overrides import as_text
+from rgbt_tracker_ros.adaptation.split import fingerprint, split
+from rgbt_tracker_ros.data.layouts import open_layout
+from rgbt_tracker_ros.data.offsets import Offset, estimate_offset
+from rgbt_tracker_ros.data.options import parse
+from rgbt_tracker_ros.data.pair_sources import source_class
+from rgbt_tracker_ros.data.pseudo_tracks import PseudoTrack, read_tracks, write_tracks
+from rgbt_tracker_ros.data.recorded_pairs import part_of
+from rgbt_tracker_ros.data.sequence import Sequence
+from rgbt_tracker_ros.distillation import resume
+from rgbt_tracker_ros.distillation.export import Card, export
+from rgbt_tracker_ros.distillation.recipe import Recipe, load_recipe
+from rgbt_tracker_ros.distillation.schema import RecipeError
+from rgbt_tracker_ros.distillation.stages import Setting, crops_of
+from rgbt_tracker_ros.distillation.trainer import Options, Trainer
+from rgbt_tracker_ros.models import checkpoint
+from rgbt_tracker_ros.models.student import Student
+from rgbt_tracker_ros.runtime.eager import EagerStudent
+from rgbt_tracker_ros.tracking.config import TrackerConfig
+from rgbt_tracker_ros.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+RECIPE = Path(__file__).with_name('recipe.yaml')
+STAGE, NETWORK = 'adapt', 'student'
+LOOKED_AT = 120
+"""Pairs that tell how far thermal lies off."""
+SHARES = (1.0, 0.5)
+"""How much of the way from the old weights to the new ones is tried (Wortsman et al., 2022)."""
+
+
+@dataclass(frozen=True)
+class AdaptationSettings:
+    """What to adapt, to what, and how.
+
+    `student`: weights file; `work`: folder of the run; `recordings`: folder, of `layout`;
+    `config`: of the tracker on the robot; `held_out`: share kept aside to judge; `overrides`: of
+    the recipe, as `load_recipe` takes them.
+    """
+
+    student: Path
+    recordings: Path
+    work: Path
+    layout: str = 'recording'
+    layout_options: dict[str, Any] = field(default_factory=dict)
+    config: TrackerConfig = field(default_factory=TrackerConfig)
+    held_out: float = 0.2
+    seed: int = 0
+    overrides: tuple[str, ...] = ()
+    mining: MiningSettings = field(default_factory=MiningSettings)
+    judging: JudgingSettings = field(default_factory=JudgingSettings)
+
+
+class Adaptation:
+    """One adaptation in a folder."""
+
+    def __init__(self, settings: AdaptationSettings) -> None:
+        """Open the recordings and the student, and put the recipe together.
+
+        :raises LayoutError: no recording, or too little of it. :raises CheckpointError: see
+            `checkpoint.load`. :raises RecipeError: the file holds another kind of network, or the
+            recipe has no such key. :raises OptionError: an option of the data is wrong.
+        """
+        self.settings = s = settings
+        network, _ = checkpoint.load(s.student)
+        if not isinstance(network, Student):
+            raise RecipeError(f'{s.student} holds a {type(network).__name__}; only '
+                              'networks of the type `student` can be adapted')
+        self._crops = crops_of(STAGE, {NETWORK: network})
+        self.sequences = [q for q in open_layout(s.layout, s.recordings, **s.layout_options)
+                          if len(q)]
+        self.split = split([len(q) for q in self.sequences], [q.name for q in self.sequences],
+                           s.held_out, s.recordings)
+        self.offset = self._offset()
+        self.recipe = self._recipe(network.config.as_dict())
+        data = self.recipe.stages[STAGE].data
+        parse(data.source, source_class(data.source).Options, data.options)
+
+    def _offset(self) -> Offset:
+        """Return how far thermal lies off in what is trained on, from pairs all over it."""
+        moments = [(q, i) for q in self.sequences if q.name in self.split.trained
+                   for i in part_of(q, self.split.trained_part)]
+        step = max(len(moments) // LOOKED_AT, 1)
+        return estimate_offset((q.pair(i) for q, i in moments[::step]),
+                               self.settings.config.homography)
+
+    def _recipe(self, sizes: dict[str, Any]) -> Recipe:
+        s = self.settings
+        batch = load_recipe(str(RECIPE), '', s.overrides).stages[STAGE].batch
+        both = {'layout': s.layout, 'root': str(s.recordings.resolve()),
+                'layout_options': s.layout_options,
+                'tracks': str((s.work / 'tracks.csv').resolve()), **self._seen()}
+        offset = [round(v, 2) for v in self.offset[:2]] if self.offset.sure else []
+        train = {**both, 'offset': offset, 'sequences': list(self.split.trained),
+                 'part': list(self.split.trained_part), 'slots': batch}
+        aside = {**both, 'sequences': list(self.split.held_out),
+                 'part': list(self.split.held_part)}
+        stage = f'stages.{STAGE}'
+        return load_recipe(str(RECIPE), '', (
+            *(f'{stage}.networks.{name}.config={as_text(sizes)}' for name in (NETWORK, 'old')),
+            *(f'{stage}.data.options.{k}={as_text(v)}' for k, v in train.items()),
+            f'result.calibration.data={as_text({"source": "recorded", "options": aside})}',
+            *s.overrides))
+
+    def _seen(self) -> dict[str, list[float]]:
+        """Return how the tracker on the robot sees the thermal image."""
+        c = self.settings.config
+        fixed = c.thermal_range == 'fixed'
+        return {'homography': list(c.homography),
+                'thermal_range': [c.thermal_min, c.thermal_max] if fixed else []}
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        """What the pseudo tracks come from."""
+        s = self.settings
+        found: dict[str, Any] = json.loads(json.dumps({
+            'student': checkpoint.sha256_of(s.student), 'config': asdict(s.config),
+            'mining': asdict(s.mining), 'split': asdict(self.split),
+            'recordings': {q.name: fingerprint(q) for q in self.sequences}}))
+        return found
+
+    def mine(self, fabric: Fabric) -> list[PseudoTrack]:
+        """Look for pseudo tracks, every process in its own recordings; what was found before a
+        stop is not looked for again.
+
+        :raises LayoutError: if an image can't be decoded. :raises ResumeError: the folder holds
+            those of another student, other recordings or settings. :raises OSError: if they can't
+            be kept.
+        """
+        work = self.settings.work
+        record, whole, parts = work / 'mined.json', work / 'tracks.csv', work / 'mining'
+        theirs = resume.read_json(record)
+        if theirs is not None:
+            resume.same(theirs, self._identity, record)
+        done = theirs is not None and whole.is_file()
+        fabric.barrier()
+        if not done:
+            if theirs is None and fabric.is_global_zero:
+                shutil.rmtree(parts, ignore_errors=True)
+                resume.write_json(record, self._identity)
+            fabric.barrier()
+            files = [parts / f'{place:04}.csv' for place in range(len(self.sequences))]
+            self._mine(files, fabric.global_rank, fabric.world_size)
+            fabric.barrier()
+            if fabric.is_global_zero:
+                found = [t for file in files for t in read_tracks(file)]
+                resume.replace(whole, lambda part: write_tracks(part, found))
+                shutil.rmtree(parts)
+            fabric.barrier()
+        return read_tracks(whole)
+
+    def _mine(self, files: List[Path], rank: int, world: int) -> None:
+        """Write the tracks of this process's share of the recordings, a file each."""
+        s, count = self.settings, len(files)
+        fresh = partial(Tracker, EagerStudent(s.student, 'cpu'), s.config)
+        mine_ = range(rank * count // world, (rank + 1) * count // world)
+        spans = {i: self._spans(self.sequences[i]) for i in mine_}
+        through = {i: [t for span in spans[i] for t in starts(span, s.mining)] for i in mine_}
+        with tqdm(total=sum(map(len, through.values())), desc='looking for tracks', unit='start',
+                  disable=True if rank else None) as bar:
+            for i in mine_:
+                if files[i].is_file():
+                    bar.update(len(through[i]))
+                    continue
+                found = said = recorded_tracks(self.sequences[i], spans[i], s.mining)
+                for pairs in through[i]:
+                    found = [*found, *mine(fresh, self.sequences[i], pairs, s.mining, said)]
+                    bar.update()
+                resume.replace(files[i], partial(write_tracks, tracks=found))
+
+    def _spans(self, sequence: Sequence) -> list[range]:
+        """Return the parts of a sequence that tracks may lie in: none lies in two."""
+        at = self.split
+        return [part_of(sequence, part) for names, part in (
+            (at.trained, at.trained_part), (at.held_out, at.held_part)) if sequence.name in names]
+
+    def describe(self, tracks: List[PseudoTrack]) -> str:
+        """Return in a few words what there is to learn from."""
+        names, x, y = self.split, *self.offset[:2]
+        aside = f'the last {self.settings.held_out:.0%} of each' \
+            if names.trained == names.held_out else f'{len(names.held_out)} of them'
+        return (f'{sum(map(len, self.sequences))} pairs in {len(self.sequences)} recordings, '
+                f'{aside} kept aside; {len(tracks)} pseudo tracks of '
+                f'{sum(map(len, tracks))} boxes'
+                + (f'; thermal lies off by {x:+.1f} px (right), {y:+.1f} px (down), which the '
+                   'student will know (a homography of the tracker that says so does better)'
+                   if self.offset.sure and max(abs(x), abs(y)) >= 1 else ''))
+
+    def train(self, fabric: Fabric, options: Options) -> bool:
+        """Train what is not trained yet; True when it is done. Processes part here: what follows
+        is for one alone.
+
+        :raises: see Trainer.
+        """
+        trainer = Trainer(self.recipe, self._setting, options, fabric)
+        done = trainer.run()
+        trainer.close()
+        return done
+
+    @property
+    def _setting(self) -> Setting:
+        s = self.settings
+        return Setting(s.seed, s.recordings, s.student)
+
+    @property
+    def _trained(self) -> Path:
+        return self.settings.work / 'training' / STAGE / f'{NETWORK}.safetensors'
+
+    def judge(self) -> tuple[dict[float, Verdict], float | None]:
+        """Return what is said of the new student, and of one half way to it, and the share of
+        the way that is to be gone: None where no share makes it better. What was judged before is
+        not judged again.
+
+        :raises LayoutError: if an image can't be decoded. :raises OSError: if it can't be kept.
+        """
+        s, record = self.settings, self.settings.work / 'verdict.json'
+        identity = {**self._identity, 'judging': asdict(s.judging),
+                    'trained': checkpoint.sha256_of(self._trained)}
+        said = resume.read_json(record)
+        if said is None or resume.difference(said.get('identity'), identity) is not None:
+            said = {'identity': identity, **self._judge()}
+            resume.write_json(record, said)
+        share = said['share']
+        return {float(a): Verdict.of(v) for a, v in said['verdicts'].items()}, share
+
+    def _judge(self) -> dict[str, Any]:
+        s, names = self.settings, set(self.split.held_out)
+        judge = Judge([q for q in self.sequences if q.name in names], self._crops, s.judging,
+                      s.config, self.split.held_part, **self._seen())
+        old = judge.measure(s.student, 'the old student')
+        verdicts = {share: judge.verdict(old, judge.measure(self.blend(share),
+                                                            f'{share:.0%} of the way'))
+                    for share in SHARES}
+        best = max((share for share, v in verdicts.items() if v.better), default=None,
+                   key=lambda a: verdicts[a].tracking.gain + verdicts[a].finding.gain)
+        return {'share': best, 'verdicts': {str(a): v.as_dict() for a, v in verdicts.items()}}
+
+    def blend(self, share: float) -> Path:
+        """Return the file of the weights `share` of the way from the old student to the trained
+        one, with the old one's calibration: both are judged by the same thresholds.
+        """
+        out = self.settings.work / f'blend_{share:g}.safetensors'
+        network, info = blended(self.settings.student, self._trained, share)
+        checkpoint.save(network, out, **{k: info[k] for k in ('calibration',) if k in info})
+        return out
+
+    def hand_over(self, share: float, verdict: Verdict, out: Path,
+                  device: torch.device | str = 'cpu') -> Card:
+        """Write the student, its confidence calibrated on what was kept aside.
+
+        :raises OSError: if it can't be written; an old file is then still there.
+        """
+        more = {'adapted': {'from': checkpoint.sha256_of(self.settings.student), 'share': share,
+                            'pairs': sum(len(q) for q in self.sequences),
+                            **{k: round(getattr(verdict, k).gain, 2)
+                               for k in ('tracking', 'finding', 'kept')}}}
+        return export(self.recipe, self._setting, self.blend(share), out, stage=STAGE,
+                      device=device, more=more)

@@ -1,4 +1,5 @@
 # make demo   the main job, end to end
+# make loop   record, distil, deploy, evaluate: a quarter of an hour
 # make test   all tests
 # make lint   ruff and mypy
 # make docs   rewrite the generated parts of README.md
@@ -16,11 +17,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 QUICK := --timeout 15 --retries 1
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint docs venv clean
+.PHONY: demo loop test lint docs venv clean
 .DELETE_ON_ERROR:
 
 demo: venv
 	@$(BIN)/rgbt demo
+
+loop: venv
+	@$(BIN)/rgbt loop
 
 test: venv
 	@$(BIN)/python -m pytest

@@ -234,11 +234,11 @@ def test_a_difference_by_hand():
     found = difference(np.array([0.5, 0.3, 0.4]), np.array([0.6, 0.4, 0.5]))
     assert asdict(found) == pytest.approx(
         {'old': 40, 'new': 50, 'gain': 10, 'low': 10, 'high': 10})
-    # of means of n values with deviation s, 90 % lie within 1.645 s / sqrt(n)
+    # of means of n values with deviation s, 95 % lie within 1.960 s / sqrt(n)
     d = np.random.default_rng(0).normal(0.02, 0.1, 400)
     found = difference(np.full(400, 0.5), 0.5 + d)
     assert found.gain == pytest.approx(100 * d.mean())
-    assert found.high - found.low == pytest.approx(2 * 1.645 * 100 * d.std() / 20, rel=0.05)
+    assert found.high - found.low == pytest.approx(2 * 1.960 * 100 * d.std() / 20, rel=0.05)
     assert set(asdict(difference(np.empty(0), np.empty(0))).values()) == {0.0}
 
 

@@ -37,8 +37,9 @@ from rgbt_tracker_ros.types import Box
 _SHORTEST = 4  # pairs of a window
 MEASURES = ('tracking', 'finding', 'kept')
 Floats = NDArray[np.float64]
-LEVEL = 0.9
-"""Of the intervals: a gain whose lower end is above 0 is one with 95 % confidence."""
+LEVEL = 0.95
+"""Of the intervals. Either of two measures may decide: that one of them gains by chance alone is
+5 % likely."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Difference:
-    """New less old, over the same windows or samples: mean and its 90 % interval, in points, and
+    """New less old, over the same windows or samples: mean and its 95 % interval, in points, and
     the two means.
     """
 

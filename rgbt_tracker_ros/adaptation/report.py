@@ -13,7 +13,7 @@ MEASURES = {'tracking': 'tracking there and back, kept aside',
 
 def table(verdicts: Mapping[float, Verdict]) -> str:
     """Return the measures of each share of the way, a line each; figures are mean overlaps in
-    points, gains with their 90 % intervals.
+    points, gains with their 95 % intervals.
     """
     lines = [f'{"":38}{"old":>6}{"new":>7}   gain']
     for share, verdict in verdicts.items():

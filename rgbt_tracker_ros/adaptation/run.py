@@ -145,10 +145,14 @@ class Adaptation:
         """Look for pseudo tracks, every process in its own recordings; what was found before a
         stop is not looked for again.
 
-        :raises LayoutError: if an image can't be decoded. :raises ResumeError: the folder holds
-            those of another student, other recordings or settings. :raises OSError: if they can't
-            be kept.
+        :raises ValueError: the processes can't share a batch. :raises LayoutError: if an image
+            can't be decoded. :raises ResumeError: the folder holds those of another student, other
+            recordings or settings. :raises OSError: if they can't be kept.
         """
+        batch = self.recipe.stages[STAGE].batch
+        if batch % fabric.world_size:
+            raise ValueError(f'the batch of {batch} can not be shared by {fabric.world_size} '
+                             f'processes; --set stages.{STAGE}.batch=... a multiple')
         work = self.settings.work
         record, whole, parts = work / 'mined.json', work / 'tracks.csv', work / 'mining'
         theirs = resume.read_json(record)

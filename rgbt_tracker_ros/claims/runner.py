@@ -12,12 +12,13 @@ import time
 
 from tqdm import tqdm
 
-from rgbt_tracker_ros.claims.arms import ARMS, NOTHING, STEP_SECONDS, Arm
+from rgbt_tracker_ros.claims.arms import ADAPT, ARMS, NOTHING, STEP_SECONDS, Arm
 from rgbt_tracker_ros.claims.store import arm_folder, read_result
 
 FIRST_SEED = 1
 """Seed 0 is the one that the recipes were tuned with; it is no evidence."""
 _MEASURING = 15.0  # seconds, about
+_ADAPTING = 800.0
 _POLL = 0.5
 Job = tuple[str, int]
 Launch = Callable[[Arm, int], 'subprocess.Popen[bytes]']
@@ -68,6 +69,8 @@ def with_needs(arms: Iterable[str], table: dict[str, Arm] = ARMS) -> set[str]:
 def estimate(arm: Arm) -> float:
     """Return about how many seconds of one core an arm takes."""
     from rgbt_tracker_ros.claims.worker import arm_recipe
+    if arm.recipe == ADAPT:
+        return _ADAPTING
     seconds = _MEASURING
     if arm.stage != NOTHING:
         recipe = arm_recipe(arm)

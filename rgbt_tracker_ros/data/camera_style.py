@@ -64,7 +64,7 @@ class CameraStyle:
         levels = np.interp(np.arange(256), at, self.curve).astype(np.float32)
         out = levels[image]
         if any(self.offset):
-            move = np.array([[1, 0, self.offset[0]], [0, 1, self.offset[1]]])
+            move = np.array([[1, 0, self.offset[0]], [0, 1, self.offset[1]]], np.float64)
             out = cv2.warpAffine(out, move, out.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
         out = _blurred(out, self.thermal_blur) + self._pattern(out.shape)
         return _to_8_bits(out, self.thermal_noise, rng)

@@ -38,7 +38,7 @@ def dress(rng: np.random.Generator, views: tuple[CropView, CropView], recorded: 
                 continue
             image = getattr(view, name).astype(np.float32) * gain + bias
             if name == 'thermal' and any(shift):
-                move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+                move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float64)
                 image = cv2.warpAffine(image, move, image.shape[1::-1],
                                        borderMode=cv2.BORDER_REPLICATE)
             size = image.shape[0]

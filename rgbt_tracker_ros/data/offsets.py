@@ -19,7 +19,8 @@ from rgbt_tracker_ros.types import Pair
 
 _WORKING = 320      # px of the longer side
 _REACH = 16         # px there, that are searched each way
-_SURE = 6.0         # deviations of the correlation by which its peak stands out
+_LEAST = 3 * _REACH  # px there, of the shorter side
+_SURE = 5.0         # deviations of the correlation by which its peak stands out
 _BLUR = 1.5
 
 Floats = NDArray[np.float32]
@@ -39,12 +40,13 @@ class Offset(NamedTuple):
 def estimate_offset(pairs: Iterable[Pair], homography: tuple[float, ...] = ()) -> Offset:
     """Return how far thermal lies off, beyond what the homography (see TrackerConfig) says.
 
-    :param pairs: of which those with both images count; a hundred of different places are plenty.
+    :param pairs: of which those with both images count, unless they are very long and low; a
+        hundred of different places are plenty.
     """
     total: NDArray[np.float64] | None = None
     scale = 1.0
     for pair in pairs:
-        if pair.rgb is None or pair.thermal is None:
+        if pair.rgb is None or pair.thermal is None or _scale(pair) * min(pair.size) < _LEAST:
             continue
         rgb, thermal, scale = _edges(pair, homography)
         found = _correlation(rgb, thermal)
@@ -61,10 +63,14 @@ def estimate_offset(pairs: Iterable[Pair], homography: tuple[float, ...] = ()) -
     return Offset(float(x), float(y), sharpness, sharpness >= _SURE)
 
 
+def _scale(pair: Pair) -> float:
+    return min(1.0, _WORKING / max(pair.size))
+
+
 def _edges(pair: Pair, homography: tuple[float, ...]) -> tuple[Floats, Floats, float]:
     assert pair.rgb is not None and pair.thermal is not None
     height, width = pair.rgb.shape[:2]
-    scale = min(1.0, _WORKING / max(height, width))
+    scale = _scale(pair)
     size = (round(width * scale), round(height * scale))
     thermal = to_8_bits(pair.thermal)
     m = np.diag([scale, scale, 1.0]) @ thermal_to_rgb(

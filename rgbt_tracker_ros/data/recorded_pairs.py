@@ -178,14 +178,23 @@ class RecordedPairs(PairSource):
         if dressed:
             place, frame = self._moment(rng, index)
             pair = self.sequences[place].pair(frame)
-            boxes = self.regions(pair, index)
+            box = self._somewhere(rng, index, place, pair)
             # what lies outside the picture is black and of no camera
-            crop = _inside(self._search_crop(rng, boxes[int(rng.integers(len(boxes)))]),
-                           *pair.size)
+            crop = _inside(self._search_crop(rng, box), *pair.size)
             x, y = self.options.offset or (0.0, 0.0)
-            dress(rng, (template, search), self._view(pair, boxes[0], crop),
+            dress(rng, (template, search), self._view(pair, box, crop),
                   (x * crop.scale, y * crop.scale))
         return Sample((template, search), bool(drawn['visible']), False, not dressed, True)
+
+    def _somewhere(self, rng: np.random.Generator, index: int, place: int, pair: Pair) -> Box:
+        """Return a box anywhere in a pair, as large as what is tracked in its sequence."""
+        drawn = random_boxes(Draws(self.seed, torch.tensor([index])),
+                             torch.tensor([pair.size], dtype=torch.float32))[0, 0]
+        x, y, w, h = (float(v) for v in drawn)
+        if tracks := self._tracks[place]:
+            track = tracks[int(rng.integers(len(tracks)))]
+            w, h = (float(v) for v in track.boxes[int(rng.integers(len(track))), 2:])
+        return Box(x, y, w, h)
 
     def _tracked(self, rng: np.random.Generator, index: int, place: int,
                  ) -> tuple[tuple[CropView, CropView], bool] | None:

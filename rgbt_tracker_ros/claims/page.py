@@ -42,7 +42,8 @@ at the tiny scale, on made-up scenes, on one CPU thread.
   sees one modality, have none.
 - In the plots a tick is the mean, a band the interval, a dot a seed.
 - These are small networks from scratch on made-up scenes: they show whether a method does what
-  it is said to do, not what it reaches on a benchmark.
+  it is said to do, not what it reaches on a benchmark. D1 is about the shipped student, and SR
+  there is that of online tracking.
 
 All of it again, on two cores: `rgbt claims --seeds 3 --jobs 2`; the page alone from
 [the results](claims/results.json): `rgbt claims --report-only`.

@@ -190,15 +190,20 @@ def test_ctrl_c_is_handed_on_to_the_training_and_waited_for(
     def interrupt() -> None:
         while not (tmp_path / 'began').is_file():
             time.sleep(0.02)
+        time.sleep(0.5)         # main may still be at starting it
         # as the terminal does; main waits in a system call that only its own signal ends
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     one = loop(tmp_path / 'out', steps=7, overrides=['--workers', '0'])
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        one._run_distill()
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)   # ignored in a background
+    try:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            one._run_distill()
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / 'saved').is_file()
     words = (tmp_path / 'began').read_text().split()
     assert words[:3] == ['-m', 'rgbt_tracker_ros.cli', 'distill']

@@ -137,7 +137,9 @@ class Loop:
                    str(self.out / 'recording'), '--out', str(self.student), '--work',
                    str(self.out / 'student.work'), '--seed', str(self.plan.seed), *self._distill]
         # in a session of its own: ctrl-C is for the loop, which hands it on, once
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        # a shell starts what runs in its background with SIGINT ignored, and that is inherited
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True,
+                                 preexec_fn=_interruptible)
         try:
             return child.wait()
         finally:
@@ -183,6 +185,10 @@ class Loop:
         picture = self.out / 'loop.png'
         draw(picture, self.found, self.recorded, moment)
         return f'{picture}; figures in {self._file}'
+
+
+def _interruptible() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _remove_others(folder: Path, segments: set[str]) -> None:

@@ -177,8 +177,10 @@ def test_what_was_done_before_an_interruption_is_kept(root, tmp_path, number, pr
                '--root', str(root), '--tracker', 'evaluate_kit:steady', '--json',
                str(tmp_path / 'x.json'), '--processes', str(processes)]
     env = {**os.environ, 'PYTHONPATH': str(HERE), 'CALLS': str(calls), 'OMP_NUM_THREADS': '1'}
+    # a shell starts what runs in its background with SIGINT ignored, and that is inherited
     child = subprocess.Popen(command, env={**env, 'SLEEP': '0.2'}, stderr=subprocess.PIPE,
-                             text=True, start_new_session=True)
+                             text=True, start_new_session=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     until = time.monotonic() + 120
     while not list(kept.rglob('*.npz')):
         assert child.poll() is None and time.monotonic() < until

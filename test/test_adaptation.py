@@ -564,6 +564,7 @@ def test_two_processes_end_at_the_weights_of_one(tmp_path, student, recordings):
         # a norm takes this bias out: its gradient is rounding alone
         assert name == 'value.bias' or np.allclose(value, b[name], atol=1e-4), name
     start = checkpoint.load(student)[0].state_dict()
-    assert any(not np.allclose(start[n], v, atol=1e-3) for n, v in a.items())
+    moved = {n: float((start[n] - v).abs().max()) for n, v in a.items()}
+    assert max(moved.values()) > 5e-4, moved    # far more than the two may differ
     verdicts = [json.loads((f / 'verdict.json').read_text())['verdicts'] for f in (one, two)]
     assert verdicts[0].keys() == verdicts[1].keys() == {'1.0', '0.5'}

@@ -166,7 +166,7 @@ def test_unknown_names_and_scales_list_what_there_is():
 
 def test_steps_are_scaled_but_never_to_none():
     half = load_recipe('ckd', 'tiny', (), 0.5)
-    assert [s.steps for s in half.stages.values()] == [600, 150]
+    assert [s.steps for s in half.stages.values()] == [600, 300]
     assert [s.steps for s in load_recipe('ckd', 'tiny', (), 1e-9).stages.values()] == [1, 1]
 
 

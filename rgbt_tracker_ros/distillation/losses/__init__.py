@@ -36,7 +36,6 @@ LOSSES: dict[str, Loss | type[nn.Module]] = {
     'box_maps': response.box_maps,
     'hard_focused': response.hard_focused,
     'reliable_response': reliable.reliable_response,
-    'sure_boxes': reliable.sure_boxes,
     'features': response.Features,
     'scfd': scfd.Scfd,
     'mpsd': mpsd.Mpsd,

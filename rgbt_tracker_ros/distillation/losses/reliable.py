@@ -11,7 +11,7 @@ from torch import Tensor
 import torch.nn.functional as F
 
 from rgbt_tracker_ros.distillation.losses.normal import same_shape
-from rgbt_tracker_ros.distillation.losses.task import center_target, giou
+from rgbt_tracker_ros.distillation.losses.task import center_target
 
 _NEAR = 0.3  # of the heat map: cells from which the box is read
 
@@ -44,33 +44,3 @@ def reliable_response(student: Tensor, rgb: Tensor, thermal: Tensor, box: Tensor
         if counted is not None:
             loss = loss * counted
     return {'loss': loss.mean(), 'reliability': best.mean(), 'by_thermal': which.float().mean()}
-
-
-def sure_boxes(boxes: Tensor, teacher: Tensor, score: Tensor, box: Tensor,
-               of: Tensor | None = None, visible: Tensor | None = None, least: float = 0.5,
-               stride: int = 8) -> dict[str, Tensor]:
-    """1 - GIoU of the student's boxes and a teacher's, in samples in which the teacher finds the
-    (pseudo) target: what it sees there has edges, which a pseudo box need not know.
-
-    With a teacher that is shown RGB alone the boxes are in RGB's frame, however far thermal is
-    off. Weighed by the teacher's reliability (see `reliable_response`), 0 below `least`.
-
-    :param boxes, teacher: (B, 4, S, S) corners in crop px; the teacher's is detached.
-    :param score: (B, 1, S, S) the teacher's logits. :param box: (B, 4) x, y, w, h in crop px: of
-        its place alone use is made.
-    :param of, visible: as of `reliable_response`.
-    :returns: `loss`, and the share of samples that `counted`.
-    """
-    same_shape(boxes=boxes, teacher=teacher)
-    heat = center_target(box.float(), boxes.shape[-1], stride)[:, 0]
-    near = heat * (heat >= _NEAR)
-    answer = score.detach().float().flatten(1).softmax(1)
-    reliability = (answer * (near.flatten(1) > 0)).sum(1)
-    weight = reliability * (reliability >= least)
-    for counted in (of, visible):
-        if counted is not None:
-            weight = weight * counted
-    ours, theirs = (b.float().permute(0, 2, 3, 1) for b in (boxes, teacher.detach()))
-    apart = 1 - giou(ours, theirs)
-    loss = (apart * near).sum((1, 2)) / near.sum((1, 2)).clamp(min=1e-6) * weight
-    return {'loss': loss.mean(), 'counted': (weight > 0).float().mean()}

@@ -17,7 +17,6 @@ from rgbt_tracker_ros.adaptation.run import SHARES, STAGE, Adaptation, Adaptatio
 from rgbt_tracker_ros.claims.localise import Metrics
 from rgbt_tracker_ros.data.layouts import open_layout
 from rgbt_tracker_ros.data.pseudo_tracks import PseudoTrack, write_tracks
-from rgbt_tracker_ros.distillation import resume
 from rgbt_tracker_ros.distillation.devices import make_fabric
 from rgbt_tracker_ros.distillation.trainer import Options
 from rgbt_tracker_ros.models.checkpoint import SHIPPED
@@ -39,7 +38,7 @@ def adaptation(run: Path, seed: int, *, style: str = 'restyled', suite: str = 'a
                overrides: tuple[str, ...] = ()) -> Metrics:
     """Adapt the shipped student to `videos` x `frames` unlabelled pairs, and measure it.
 
-    :param run: folder; what is there already is not done again.
+    :param run: folder; what is trained or judged there already is not done again.
     :returns: success (area under the curve of overlaps x 100) of online tracking: `shipped`,
         `distilled`, `labelled` on the new cameras, with `_original` on those of before; `gain` as
         the verdict on recordings kept aside has it; `accepted` 1 where the student was handed
@@ -55,7 +54,7 @@ def adaptation(run: Path, seed: int, *, style: str = 'restyled', suite: str = 'a
     _train(one, fabric)
     verdicts, share = one.judge()
     chosen = SHARES[0] if share is None else share
-    distilled = settings.work / f'blend_{chosen:g}.safetensors'
+    distilled = one.blend(chosen)
 
     labelled = Adaptation(replace(settings, work=run / 'labelled',
                                   overrides=(*LABELLED, *overrides)))
@@ -73,7 +72,6 @@ def adaptation(run: Path, seed: int, *, style: str = 'restyled', suite: str = 'a
             metrics[name + cameras] = success(file, {
                 'suite': suite, 'sequences': tests, 'frames': frames, 'style': seen_by,
                 'seed': TESTED + seed})
-    resume.write_json(run / 'adapting.json', metrics)
     return metrics
 
 

@@ -7,19 +7,17 @@ target), `track` (an answer), `status` (when it has news), `read` (how long a pa
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from typing import Any
 
 from builtin_interfaces.msg import Time
 from rcl_interfaces.srv import GetParameters
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from rgbt_tracker_ros.msg import Box, TargetRequest, Track, TrackerStatus
+from rgbt_tracker_ros.nodes.program import listen
 
 READ_PERIOD = 0.1  # s between two reads of a parameter
 ATTEMPTS = 10  # to give the target
@@ -113,17 +111,7 @@ def corners(box: Box) -> list[float]:
 
 def main(args: list[str] | None = None) -> int:
     """Listen until interrupted; return the exit status."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
-    rclpy.init(args=args)
-    try:
-        executor = SingleThreadedExecutor()
-        executor.add_node(DemoClient())
-        executor.spin()
-    except (ExternalShutdownException, BrokenPipeError):
-        pass
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return listen(DemoClient, args)
 
 
 if __name__ == '__main__':

@@ -8,15 +8,12 @@ A JSON object per line, by `kind`: `ready` (all are there), `pair` (both images 
 """
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rcl_interfaces.srv import SetParameters
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -27,6 +24,7 @@ from std_srvs.srv import Trigger
 
 from rgbt_tracker_ros.msg import RecorderStatus, TargetRequest, Track, TrackerStatus
 from rgbt_tracker_ros.nodes.demo_client import corners, nanoseconds, tell
+from rgbt_tracker_ros.nodes.program import listen
 
 LOOK = 0.1          # s between two looks at who is there
 ATTEMPTS = 20       # to give the target, one at a look
@@ -204,17 +202,7 @@ class LoopClient(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Do so until interrupted; return the exit status."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
-    rclpy.init(args=args)
-    try:
-        executor = SingleThreadedExecutor()
-        executor.add_node(LoopClient())
-        executor.spin()
-    except (ExternalShutdownException, BrokenPipeError):
-        pass
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return listen(LoopClient, args)
 
 
 if __name__ == '__main__':

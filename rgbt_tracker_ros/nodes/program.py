@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import signal
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 
@@ -24,3 +25,18 @@ def spin(make: Callable[[], Node], args: Sequence[str] | None) -> None:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def listen(make: Callable[[], Node], args: Sequence[str] | None) -> int:
+    """Run a client that writes to a pipe until SIGINT, or until nobody reads it; return 0."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spinning
+    rclpy.init(args=list(args) if args is not None else None)
+    try:
+        executor = SingleThreadedExecutor()
+        executor.add_node(make())
+        executor.spin()
+    except (ExternalShutdownException, BrokenPipeError):
+        pass
+    finally:
+        rclpy.try_shutdown()
+    return 0

@@ -16,8 +16,9 @@ class PatientMatcher(PairMatcher[T]):
     """Returns pairs only; images that left without a partner are in `lost`.
 
     A tracker can't wait for an image that will not come, so PairMatcher predicts what will, by the
-    cameras' periods. Stamps that jitter by more than half a period (a driver that stamps late, and
-    then catches up) defeat that: of a pair, the image that came first was given up. Here an image
+    cameras' periods and by counting images. Stamps that jitter by more than half a period (a
+    driver that stamps late, and then catches up), with losses between them, can defeat that: of a
+    pair, the image that came first is given up. Here an image
     is given up when the other stream has gone on by more than the slop, or at the deadline; a pair
     leaves when both streams have reached it, so that nothing nearer can come. Both streams come in
     order: what has been passed will not come.

@@ -18,7 +18,8 @@ from rgbt_tracker_ros.models.checkpoint import FORMAT, SHIPPED, STUDENTS, Checkp
 from rgbt_tracker_ros.models.registry import NETWORKS, build
 
 SMALL = {'stem': 8, 'width8': 16, 'width16': 16, 'blocks8': 1, 'blocks16': 1, 'head': 16}
-SIZES = {'student': SMALL, 'siamese': convnet_kit.SIAMESE, 'dimp': convnet_kit.DIMP,
+SIZES = {'student': SMALL, 'twin': SMALL | {'prompt_width': 8},
+         'siamese': convnet_kit.SIAMESE, 'dimp': convnet_kit.DIMP,
          **dict.fromkeys(('one_stream', 'two_stream', 'coupled'), transformer_kit.TINY)}
 INFO = {'note': 'Grüße', 'calibration': {'scale': 2.0, 'bias': 1.0}, 'seed': 3}
 

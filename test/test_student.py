@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 import pytest
 import torch
 
-from rgbt_tracker_ros.models.student import Student, StudentConfig, box_mask
+from rgbt_tracker_ros.models.matching import box_mask
+from rgbt_tracker_ros.models.student import Student, StudentConfig
 from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
 from rgbt_tracker_ros.runtime.folding import fold_batch_norms
 

@@ -11,14 +11,15 @@ class GatedFusion(nn.Module):
     """Weigh two feature maps by reliabilities learned from both, then merge them.
 
     The reliabilities are a softmax over the modalities at every place (smoke covers half an
-    image), with a missing modality at exactly 0.
+    image), with a missing modality at exactly 0. They are worked out at 1/`pool` of the
+    maps' size.
     """
 
-    def __init__(self, width: int, out: int, hidden: int = 16) -> None:
+    def __init__(self, width: int, out: int, hidden: int = 16, pool: int = 2) -> None:
         super().__init__()
         self.gate = nn.Sequential(
-            nn.AvgPool2d(2), ConvBN(2 * width, hidden, 3), ConvBN(hidden, hidden, 3),
-            nn.Conv2d(hidden, 2, 1), nn.Upsample(scale_factor=2, mode='nearest'))
+            nn.AvgPool2d(pool), ConvBN(2 * width, hidden, 3), ConvBN(hidden, hidden, 3),
+            nn.Conv2d(hidden, 2, 1), nn.Upsample(scale_factor=pool, mode='nearest'))
         self.merge = ConvBN(2 * width, out, 1)
 
     def forward(self, rgb: Tensor, thermal: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ _HERE = 'rgbt_tracker_ros.models'
 
 NETWORKS: dict[str, str] = {
     'student': f'{_HERE}.student:Student',
+    'twin': f'{_HERE}.twin:Twin',
     'one_stream': f'{_HERE}.one_stream:OneStream',
     'two_stream': f'{_HERE}.two_stream:TwoStream',
     'coupled': f'{_HERE}.coupled:Coupled',

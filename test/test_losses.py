@@ -16,6 +16,7 @@ from rgbt_tracker_ros.distillation.losses.reliable import reliable_response
 from rgbt_tracker_ros.distillation.losses.response import (
     Features,
     box_maps,
+    dense_response,
     hard_focused,
     score_kl,
     score_mse,
@@ -512,6 +513,8 @@ CASES = {
                                     draw(b, 4, seed=4).sigmoid() * 30 + 8],
     'box_maps': lambda b: [draw(b, 2, 6, 6, seed=i) for i in range(4)] + [draw(b, 1, 6, 6)],
     'hard_focused': lambda b: [draw(b, 1, 6, 6), draw(b, 1, 6, 6, seed=1)],
+    'dense_response': lambda b: [draw(b, 1, 6, 6), draw(b, 4, 6, 6, scale=9.0),
+                                 draw(b, 1, 6, 6, seed=1), draw(b, 4, 6, 6, seed=1, scale=9.0)],
     'features': lambda b: [draw(b, 4, 3, 3), draw(b, 4, 3, 3, seed=1)],
     'scfd': lambda b: [draw(b, 4, 6, 6, seed=i) for i in range(4)],
     'mpsd': lambda b: [draw(b, 4, 6, 6), *(draw(b, 8, 6, 6, seed=i) for i in range(3)),
@@ -551,6 +554,41 @@ def test_losses_compute_in_float32_and_teach_the_student(name):
     assert out.dtype == torch.float32 and out.ndim == 0
     grad = inputs[first].grad
     assert grad is not None and grad.isfinite().all() and grad.any()
+
+
+def test_imitation_of_a_dense_head_is_free_for_a_copy_and_looks_where_the_teacher_does():
+    score = torch.full((1, 1, 4, 4), -9.0)
+    score[0, 0, 1, 2] = 9.0
+    boxes = torch.tensor([2.0, 3.0, 20.0, 30.0])[None, :, None, None].repeat(1, 1, 4, 4)
+    copy = dense_response(score, boxes, score, boxes)
+    assert copy['loss'].item() < 1e-2
+    elsewhere, there = boxes.clone(), boxes.clone()
+    elsewhere[..., 3, 3] += 40
+    there[..., 1, 2] += 40
+    assert dense_response(score, elsewhere, score, boxes)['box'] < 0.01
+    # apart: IoU 0, the hull is (2, 3) to (60, 70)
+    hull, union = 58 * 67, 2 * 18 * 27
+    assert dense_response(score, there, score, boxes)['box'].item() == pytest.approx(
+        1 + (hull - union) / hull, abs=0.01)
+    # quality focal loss of one cell, certain of the contrary: |p - q|^2 times cross entropy
+    wrong = score.clone()
+    wrong[0, 0, 1, 2] = -9.0
+    assert dense_response(wrong, boxes, score, boxes)['score'].item() == pytest.approx(9, abs=0.1)
+
+
+@pytest.mark.parametrize('best', range(3))
+def test_multi_path_selection_believes_the_path_whose_dense_answer_is_right(best):
+    target = torch.tensor([[16.0, 16.0, 16.0, 16.0]])
+    right, wrong = torch.full((1, 1, 6, 6), -8.0), torch.full((1, 1, 6, 6), -8.0)
+    right[..., 2, 2] = right[..., 3, 3] = 4.0
+    wrong[..., 5, 5] = 8.0
+    boxes = torch.tensor([16.0, 16.0, 32.0, 32.0])[None, :, None, None].repeat(1, 1, 6, 6)
+    names = ('rgb', 'thermal', 'fused')
+    x = {'student': draw(1, 4, 6, 6), 'box': target}
+    for i, name in enumerate(names):
+        x |= {name: draw(1, 8, 6, 6, seed=i), f'{name}_boxes': boxes,
+              f'{name}_score': right if i == best else wrong}
+    assert Mpsd()(**x)[f'weight_{names[best]}'] > 0.9
 
 
 def test_signatures_tell_inputs_from_options():

@@ -38,7 +38,7 @@ def draws(count: int = 200) -> Draws:
 
 # --- the contract
 
-@pytest.mark.parametrize('kind', ['scenes', 'unlabelled_scenes', 'images'])
+@pytest.mark.parametrize('kind', ['scenes', 'unlabelled_scenes', 'images', 'varied_scenes'])
 @pytest.mark.parametrize('crops', [SMALL, CropSizes(48, 96, 2.5, 5.0)], ids=['32', '48'])
 def test_batches_hold_what_networks_expect(kind, crops):
     batch = build_source(kind, 1, crops).batch([3, 900_000_000_000])
@@ -55,8 +55,17 @@ def test_batches_hold_what_networks_expect(kind, crops):
     assert not batch
 
 
+@pytest.mark.parametrize('kind', ['scenes', 'unlabelled_scenes', 'images', 'varied_scenes'])
+def test_a_batch_of_no_samples_has_their_shapes(kind):
+    source = build_source(kind, 1, SMALL)
+    none, one = source.batch([]), source.batch([4])
+    assert {k: (v.shape[1:], v.dtype) for k, v in none.items()} == \
+        {k: (v.shape[1:], v.dtype) for k, v in one.items()}
+    assert not any(len(v) for v in none.values())
+
+
 @pytest.mark.parametrize('workers', [0, 1])
-@pytest.mark.parametrize('kind', ['scenes', 'unlabelled_scenes', 'images'])
+@pytest.mark.parametrize('kind', ['scenes', 'unlabelled_scenes', 'images', 'varied_scenes'])
 def test_iterate_gives_the_same_as_batch_in_the_same_order(kind, workers):
     source = build_source(kind, 1, SMALL)
     groups = [[0, 1], [5], [2, 7]]
@@ -70,7 +79,7 @@ def test_iterate_gives_the_same_as_batch_in_the_same_order(kind, workers):
 @pytest.mark.parametrize('kind', SOURCES)
 def test_every_option_is_documented(kind):
     cls = source_class(kind)
-    text = cls.Options.__doc__
+    text = ''.join(c.__doc__ or '' for c in cls.Options.__mro__ if c is not object)
     assert not [f.name for f in fields(cls.Options) if f'`{f.name}`' not in text
                 and f.name not in ('template_jitter', 'search_jitter', 'template_scale_jitter',
                                    'search_scale_jitter', 'flip', 'brightness')]

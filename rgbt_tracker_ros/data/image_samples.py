@@ -72,8 +72,9 @@ class ImageSamples(PairSource):
 
     def batch(self, indices: Sequence[int], device: str | torch.device = 'cpu') -> Batch:
         """Return the samples of these numbers (0 or more) as one batch on `device`."""
-        drawn = [self.samples[int(i)] for i in indices]
-        out = {key: torch.stack([d[key] for d in drawn]) for key in drawn[0]}
+        # of no sample: the shapes of one
+        drawn = [self.samples[int(i)] for i in indices] or [self.samples[0]]
+        out = {key: torch.stack([d[key] for d in drawn])[:len(indices)] for key in drawn[0]}
         # made-up targets' boxes come in double precision
         out = {k: v.float() if v.is_floating_point() else v for k, v in out.items()}
         out['index'] = torch.tensor(list(indices), dtype=torch.int64)

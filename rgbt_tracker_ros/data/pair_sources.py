@@ -162,6 +162,8 @@ SOURCES: dict[str, str] = {
     'unlabelled_videos': f'{_ROOM}.unlabelled_videos:UnlabelledVideos',
     'images': f'{_ROOM}.image_samples:ImageSamples',
     'recorded': f'{_ROOM}.recorded_pairs:RecordedPairs',
+    'varied_scenes': f'{_ROOM}.varied_scenes:VariedScenes',
+    'mixed': f'{_ROOM}.mixed_pairs:MixedPairs',
 }
 """Kind of source -> its class."""
 

@@ -19,6 +19,9 @@ from rgbt_tracker_ros.data.training_set import Clip, Track, box_at
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.types import Box
 
+_OFF, _FAR = 0.2, 20.0
+"""Share of the samples whose thermal image lies off RGB, and how far at most, px of the crop."""
+
 
 @dataclass(slots=True)
 class View:
@@ -293,6 +296,12 @@ def _degrade(rng: Rng, template: View, search: View) -> None:
             view.rgb = degrade.blurred(rng, view.rgb)
         if rng.random() < 0.15:
             view.thermal = degrade.blurred(rng, view.thermal)
+    if rng.random() < _OFF:  # thermal lies off RGB, by as much in both
+        x, y = rng.uniform(-_FAR, _FAR, 2)
+        move = np.array([[1, 0, x], [0, 1, y]])
+        for view in both:
+            view.thermal = cv2.warpAffine(view.thermal, move, view.thermal.shape[:2],
+                                          borderMode=cv2.BORDER_REPLICATE)
     view = search
     if rng.random() < 0.5:  # the cameras are a hand's breadth apart
         m = np.array([[1, 0, rng.normal(0, 2.5)], [0, 1, rng.normal(0, 1.5)]])

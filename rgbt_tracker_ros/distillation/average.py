@@ -24,11 +24,12 @@ class Average:
     def update(self, step: int) -> None:
         """Move towards the weights after a step (from 1)."""
         keep = min(self.decay, (1 + step) / (10 + step))
-        for name, value in self._live.items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - keep)
-            else:
-                self.state[name].copy_(value)
+        # all at once: on a GPU one by one takes as long as the step
+        floats = [k for k, v in self._live.items() if v.is_floating_point()]
+        torch._foreach_lerp_([self.state[k] for k in floats], [self._live[k] for k in floats],
+                             1 - keep)
+        for name in self._live.keys() - floats:
+            self.state[name].copy_(self._live[name])
 
     def load(self, state: State) -> None:
         """Take up a saved average, in place."""

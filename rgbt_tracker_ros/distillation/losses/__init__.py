@@ -35,6 +35,7 @@ LOSSES: dict[str, Loss | type[nn.Module]] = {
     'map_l1': response.map_l1,
     'box_maps': response.box_maps,
     'hard_focused': response.hard_focused,
+    'dense_response': response.dense_response,
     'reliable_response': reliable.reliable_response,
     'features': response.Features,
     'scfd': scfd.Scfd,

@@ -6,6 +6,8 @@ aggregate) and the four ways to weigh them are a reconstruction.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ from rgbt_tracker_ros.distillation.losses.normal import (
     same_shape,
     tokens,
 )
-from rgbt_tracker_ros.distillation.losses.task import task_per_sample
+from rgbt_tracker_ros.distillation.losses.task import dense_per_sample, task_per_sample
 
 PATHS = ('rgb', 'thermal', 'fused')
 SELECTORS = ('quality', 'gate', 'uniform', 'single')
@@ -77,26 +79,24 @@ class Mpsd(nn.Module):
                 rgb_offset: Tensor | None = None, thermal_score: Tensor | None = None,
                 thermal_size: Tensor | None = None, thermal_offset: Tensor | None = None,
                 fused_score: Tensor | None = None, fused_size: Tensor | None = None,
-                fused_offset: Tensor | None = None,
-                box: Tensor | None = None) -> dict[str, Tensor]:
+                fused_offset: Tensor | None = None, box: Tensor | None = None,
+                rgb_boxes: Tensor | None = None, thermal_boxes: Tensor | None = None,
+                fused_boxes: Tensor | None = None) -> dict[str, Tensor]:
         """Compare the student's map (B, c, S, S) with the paths (B, C, S, S).
 
         :param rgb_score ... fused_offset: answers of the teacher's head on every path.
-        :param box: (B, 4) x, y, w, h in units of the crop.
+        :param rgb_boxes, thermal_boxes, fused_boxes: in place of sizes and offsets, (B, 4, S, S)
+            corners in crop px of a dense head.
+        :param box: (B, 4) x, y, w, h in units of the crop, in crop px for a dense head.
         :returns: `loss`, the mean weights of the paths, and `entropy` with a gate.
         """
-        answers = ((rgb_score, rgb_size, rgb_offset),
-                   (thermal_score, thermal_size, thermal_offset),
-                   (fused_score, fused_size, fused_offset))
         ours = tokens(student)
         theirs = [tokens(x.detach()) for x in (rgb, thermal, fused)]
         errors = None
         if self.selector == 'quality' and box is not None:
-            given = [(a, b, c) for a, b, c in answers
-                     if a is not None and b is not None and c is not None]
-            if len(given) == len(PATHS):
-                errors = torch.stack([task_per_sample(a, b, c, box) for a, b, c in given],
-                                     1).detach()
+            errors = _errors(box, ((rgb_score, rgb_size, rgb_offset, rgb_boxes),
+                                   (thermal_score, thermal_size, thermal_offset, thermal_boxes),
+                                   (fused_score, fused_size, fused_offset, fused_boxes)))
         w = self.weights(ours, theirs, errors)
         distances = []
         for adapter, path in zip(self.adapters, theirs, strict=True):
@@ -111,3 +111,16 @@ class Mpsd(nn.Module):
             out['loss'] = loss + (self.floor - entropy).clamp(min=0).mean()
             out['entropy'] = entropy.mean().detach()
         return out
+
+
+def _errors(box: Tensor, answers: Sequence[Sequence[Tensor | None]]) -> Tensor | None:
+    """Return the task loss (B, J) of each path's answer; None where one is incomplete."""
+    errors = []
+    for score, size, offset, boxes in answers:
+        if score is not None and boxes is not None:
+            errors.append(dense_per_sample(score, boxes, box))
+        elif score is not None and size is not None and offset is not None:
+            errors.append(task_per_sample(score, size, offset, box))
+        else:
+            return None
+    return torch.stack(errors, 1).detach()

@@ -11,6 +11,7 @@ from rgbt_tracker_ros.distillation.losses.normal import (
     same_shape,
     tokens,
 )
+from rgbt_tracker_ros.distillation.losses.task import giou
 
 
 def score_mse(student: Tensor, teacher: Tensor) -> Tensor:
@@ -66,6 +67,31 @@ def hard_focused(student: Tensor, teacher: Tensor, gamma: float = 1.0) -> Tensor
     return ((h * d.square()).sum(1) / h.sum(1).clamp(min=1e-8)).mean()
 
 
+def dense_response(student_score: Tensor, student_boxes: Tensor, teacher_score: Tensor,
+                   teacher_boxes: Tensor, gamma: float = 2.0,
+                   box_weight: float = 2.0) -> dict[str, Tensor]:
+    """Imitation of a dense head: scores by quality focal loss (Li et al., *Generalized Focal
+    Loss*, 2020, eq. 6) with the teacher's probabilities as labels, boxes by 1 - GIoU, weighed by
+    the teacher's score.
+
+    :param student_score, teacher_score: (B, 1, S, S) logits. :param student_boxes, teacher_boxes:
+        (B, 4, S, S) corners in crop px. The teacher is detached.
+    :returns: `loss` = score + box_weight * box, and both parts.
+    """
+    same_shape(student_score=student_score, teacher_score=teacher_score)
+    same_shape(student_boxes=student_boxes, teacher_boxes=teacher_boxes)
+    ours, theirs = student_score.float(), teacher_score.detach().float().sigmoid()
+    differs = (ours.sigmoid() - theirs).abs().detach() ** gamma
+    score = (differs * F.binary_cross_entropy_with_logits(ours, theirs, reduction='none')
+             ).flatten(1).sum(1)
+    weight = theirs[:, 0]
+    quality = giou(student_boxes.float().permute(0, 2, 3, 1),
+                   teacher_boxes.detach().float().permute(0, 2, 3, 1))
+    box = ((1 - quality) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
+    return {'loss': score.mean() + box_weight * box.mean(), 'score': score.mean(),
+            'box': box.mean()}
+
+
 class Features(nn.Module):
     """Mean squared difference of two feature maps of one size; the student's may be narrower.
 
@@ -89,5 +115,3 @@ class Features(nn.Module):
         if self.normalize:
             ours, theirs = instance_norm(ours), instance_norm(theirs)
         return per_sample((ours - theirs).square()).mean()
-
-

@@ -156,3 +156,8 @@ def dense_task(score: Tensor, boxes: Tensor, box: Tensor, visible: Tensor | None
     return {'loss': where + box_weight * edges, 'score': where, 'box': edges}
 
 
+def dense_per_sample(score: Tensor, boxes: Tensor, box: Tensor, box_weight: float = 2.0,
+                     stride: int = 8) -> Tensor:
+    """The loss of `dense_task` of every sample with a target in sight: (B,)."""
+    target = center_target(box.float(), score.shape[-1], stride)
+    return focal(score, target) + box_weight * box_loss(boxes, box, target)

@@ -31,6 +31,7 @@ from rgbt_tracker_ros.data.recorded_options import GENERATORS, RecordedOptions
 from rgbt_tracker_ros.data.regions import regions_of
 from rgbt_tracker_ros.data.samples import SampleConfig, Samples
 from rgbt_tracker_ros.data.sequence import Sequence
+from rgbt_tracker_ros.data.varied_scenes import VariedScenes
 from rgbt_tracker_ros.data.video_pairs import open_sequences
 from rgbt_tracker_ros.tracking.geometry import Crop, thermal_to_rgb
 from rgbt_tracker_ros.types import Box, Pair
@@ -84,7 +85,8 @@ class RecordedPairs(PairSource):
                               'is not and there are no tracks')
         self._shares = shares / shares.sum()
         sizes = {f.name: getattr(crops, f.name) for f in fields(crops)}
-        self._replay = Samples([], sys.maxsize, seed, SampleConfig(**sizes))
+        self._images = Samples([], sys.maxsize, seed, SampleConfig(**sizes))
+        self._scenes = VariedScenes(seed, crops)
 
     def _read_tracks(self) -> list[list[PseudoTrack]]:
         """Return the tracks of each sequence, cut to the part that is used."""
@@ -167,7 +169,8 @@ class RecordedPairs(PairSource):
             among *= 2
 
     def _made_up(self, rng: np.random.Generator, index: int) -> Sample:
-        drawn = self._replay[index]
+        drawn = self._images[index] if rng.random() < 0.5 else \
+            {k: v[0] for k, v in self._scenes.batch([index]).items()}
         template, search = (
             CropView(np.ascontiguousarray(drawn[f'{n}_rgb'].numpy().transpose(1, 2, 0)),
                      drawn[f'{n}_thermal'][0].numpy(),

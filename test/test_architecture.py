@@ -27,7 +27,7 @@ ROOMS = {
     'models': (),
     'runtime': ('models',),
     'tracking': ('runtime', 'models'),
-    'data': ('tracking.geometry',),                     # crops for training samples
+    'data': ('tracking.geometry', 'tracking.shifts'),   # crops for samples, offsets of rigs
     'evaluation': ('tracking', 'runtime', 'models', 'data', 'visualization', 'command_line'),
     'distillation': ('evaluation', 'tracking', 'runtime', 'models', 'data'),
     'adaptation': ('distillation', 'evaluation', 'tracking', 'runtime', 'models', 'data',

@@ -128,7 +128,7 @@ def test_what_is_exported_is_the_student_and_answers_like_the_training_graph(exp
 
 def test_the_runtime_folds_batch_norms_away_and_answers_the_same(exported):
     network = checkpoint.load(exported.file)[0]
-    runtime = EagerStudent(exported.file, 'cpu')
+    runtime = EagerStudent(exported.file, 'cpu', precision='float32')
     assert not [m for m in runtime._network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
     rng, c = np.random.default_rng(0), network.config

@@ -155,8 +155,8 @@ def test_a_data_set_that_is_not_as_it_should_be_is_refused_before_training(
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize(('name', 'scale'), [(n, s) for n in names() if n not in ('shipped', 'student')
-                                             for s in scales(n) if s != 'tiny'])
+@pytest.mark.parametrize(('name', 'scale'), [
+    (n, s) for n in names() if n not in ('shipped', 'student') for s in scales(n) if s != 'tiny'])
 def test_no_benchmark_is_trained_on(name: str, scale: str) -> None:
     for stage in load_recipe(name, scale).stages.values():
         assert stage.data.options['layout_options'] == {'split': 'train'}

@@ -188,16 +188,16 @@ def test_numbers_that_ran_away_are_no_answer(broken):
         assert estimate.state != State.TRACKING
 
 
-# boxes of the shipped weights, before networks of other kinds could be run
+# boxes of the shipped weights, to be renewed with them: nothing else may move them
 KNOWN = {
-    'rgb thermal': {1: (514.362, 137.658, 76.049, 256.591),
-                    10: (470.890, 138.951, 70.274, 234.869)},
-    'thermal': {1: (513.392, 136.721, 76.545, 256.695), 10: (471.057, 138.664, 70.485, 234.650)}}
+    'rgb thermal': {1: (513.676, 134.240, 76.878, 258.097),
+                    10: (474.698, 134.481, 75.383, 247.722)},
+    'thermal': {1: (514.866, 136.763, 75.089, 260.504), 10: (469.420, 133.736, 75.404, 240.029)}}
 
 
 @pytest.mark.parametrize('names', KNOWN)
 def test_the_shipped_weights_answer_as_ever(names):
-    tracker = Tracker.load(device='cpu')
+    tracker = Tracker.load(device='cpu', precision='float32')
     source = PairSource(open_source(str(SMOKE.rgb)), open_source(str(SMOKE.thermal)), 30)
     for i, pair in zip(range(11), source.pairs(0), strict=False):
         pair = Pair(pair.rgb if 'rgb' in names else None, pair.thermal, pair.stamp)

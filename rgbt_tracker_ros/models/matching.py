@@ -103,16 +103,16 @@ class MatchingNetwork(Network):
 
     def match(self, template: Template, x: Tensor, weights: Tensor) -> Output:
         """Look for the template in what `features` gave for a search crop."""
-        b, _, h, w = x.shape
-        query = F.normalize(self.key(x).flatten(2), dim=1)
-        cosine = query.transpose(1, 2) @ template.keys  # (B, search cells, template cells)
+        # cells first, channels last: as the convolutions leave them, so that nothing is turned
+        query = F.normalize(self.key(x).flatten(2).transpose(1, 2), dim=2)
+        cosine = query @ template.keys  # (B, search cells, template cells)
         attention = torch.softmax(self.temperature * cosine.float(), 2).to(x.dtype)
-        read = (attention @ template.values.transpose(1, 2)).transpose(1, 2)
-        inside = (attention @ template.mask.transpose(1, 2)).transpose(1, 2)
+        read = attention @ template.values.transpose(1, 2)
+        inside = attention @ template.mask.transpose(1, 2)
         # only what the box holds votes for the target
-        votes = (cosine * template.mask).transpose(1, 2)
-        joined = torch.cat((x, read.reshape(b, -1, h, w), votes.reshape(b, -1, h, w),
-                            inside.reshape(b, 1, h, w)), 1)
+        votes = cosine * template.mask
+        cells = torch.cat((x.flatten(2).transpose(1, 2), read, votes, inside), 2)
+        joined = cells.transpose(1, 2).reshape(*cells.shape[::2], *x.shape[2:])
         logits, edges = self.head(self.join(joined))
         return Output(logits.float(), self.head.boxes(edges), weights)
 

@@ -122,6 +122,9 @@ class Parameters:
     probe_interval: float = _p(_TRACKER.probe_interval, 's between two tries of one modality '
                                'alone, which tell how far each can be believed; 0: never', low=0,
                                high=60)
+    alignment_reach: float = _p(_TRACKER.alignment_reach, "share of the RGB image's longer side "
+                                'by which thermal may lie off, which is then seen in the pictures '
+                                'and undone; 0: never', low=0, high=0.2)
 
     @classmethod
     def build(cls, values: Mapping[str, object]) -> Parameters:

@@ -15,6 +15,8 @@ from rgbt_tracker_ros.models.convnet import channels_last
 from rgbt_tracker_ros.models.network import NetworkConfig
 from rgbt_tracker_ros.runtime.device import resolve_device
 from rgbt_tracker_ros.runtime.folding import fold_batch_norms
+from rgbt_tracker_ros.runtime.packing import can_pack, pack_convolutions
+from rgbt_tracker_ros.runtime.precision import resolve_precision, to_bf16
 from rgbt_tracker_ros.types import Box
 
 Crop = NDArray[np.uint8]
@@ -51,20 +53,27 @@ class EagerStudent:
     """A trained network of any architecture on a device, with batch norms folded away."""
 
     def __init__(self, path: Path | None = None, device: str = 'auto', *, sha256: str = '',
-                 threads: int = 0) -> None:
+                 threads: int = 0, precision: str = 'auto') -> None:
         """Load weights; `path` None means the shipped ones, `threads` 0 leaves torch's number.
 
+        :param precision: 'float32', 'bf16', or 'auto': bf16 where the device is quicker in it.
         :raises CheckpointError: see `checkpoint.load`. :raises DeviceError: see `resolve_device`.
+        :raises ValueError: a precision that there is not.
         """
         self._device = resolve_device(device)
+        self.precision = resolve_precision(precision, self._device)
         path = path or checkpoint.SHIPPED
         network, self.info = checkpoint.load(path, sha256)
         if threads:
             torch.set_num_threads(threads)
         network = network.tracking_network()
         fold_batch_norms(network)
+        if self.precision == 'bf16':
+            to_bf16(network)
         channels_last(network)
         self._network = network.to(self._device)
+        if self._device.type == 'cpu' and can_pack():
+            pack_convolutions(self._network)
         self.name = f'{path.name} {checkpoint.sha256_of(path)[:12]}'
 
     @property

@@ -25,6 +25,9 @@ class TrackerConfig:
     that it is lost. `search_growth` is the factor by which the window grows at every frame of the
     search. `frozen_after` (s): a picture that has not changed for so long is left out; 0 never.
     `probe_interval` (s) between two tries of one modality alone (see reliability.py); 0 never.
+
+    `alignment_reach`: share of the RGB image's longer side by which thermal may lie off where the
+    homography has it, and is found (see alignment.py); 0: it is taken to be right.
     """
 
     thermal_range: str = 'auto'
@@ -42,6 +45,7 @@ class TrackerConfig:
     window_influence: float = 0.3
     frozen_after: float = 0.25
     probe_interval: float = 0.5
+    alignment_reach: float = 0.075
 
     def __post_init__(self) -> None:
         checks = (
@@ -63,6 +67,7 @@ class TrackerConfig:
             (0 <= self.window_influence <= 1, 'window_influence', 'within 0 and 1'),
             (self.frozen_after >= 0, 'frozen_after', 'at least 0 s'),
             (self.probe_interval >= 0, 'probe_interval', 'at least 0 s'),
+            (0 <= self.alignment_reach <= 0.2, 'alignment_reach', 'within 0 and 0.2'),
         )
         for ok, name, want in checks:
             if not ok:

@@ -16,7 +16,7 @@ from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.tracking.motion import Motion
 from rgbt_tracker_ros.tracking.reliability import Reliability
 from rgbt_tracker_ros.tracking.search import Scan
-from rgbt_tracker_ros.tracking.views import Levels, Views
+from rgbt_tracker_ros.tracking.views import Given, Levels, Views
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
 if TYPE_CHECKING:  # torch is imported by Tracker.load alone
@@ -63,19 +63,20 @@ class Tracker:
     @classmethod
     def load(cls, model: str | Path = '', device: str = 'auto',
              config: TrackerConfig | None = None, *, sha256: str = '',
-             threads: int = 0) -> Tracker:
+             threads: int = 0, precision: str = 'auto') -> Tracker:
         """Load a network and make a tracker of it.
 
         :param model: a .safetensors file (see `rgbt export`); '' is the shipped student.
         :param device: 'auto', 'cpu' or 'cuda:N'.
         :param sha256: what the file's sha256 must begin with; '' for any.
         :param threads: CPU threads of torch; 0 leaves its own choice.
+        :param precision: 'float32', 'bf16', or 'auto': what the device is quicker in.
         :raises CheckpointError: (a ValueError) unknown file, wrong sha256, wrong shapes.
         :raises DeviceError: (a RuntimeError) a GPU that is not there.
         """
         from rgbt_tracker_ros.runtime.eager import EagerStudent
         return cls(EagerStudent(Path(model) if model else None, device, sha256=sha256,
-                                threads=threads), config)
+                                threads=threads, precision=precision), config)
 
     @property
     def device(self) -> str:
@@ -97,6 +98,7 @@ class Tracker:
         may not be called until the next `init`.
         """
         self._template: Template | None = None
+        self._given: Given | None = None
         self._state = State.IDLE
         self._box = Box(0, 0, 0, 0)
         self._motion = Motion((0.0, 0.0), 0)
@@ -149,6 +151,7 @@ class Tracker:
         # nothing of the old target was touched so far
         self.reset()
         self._views, self._template = views, template
+        self._given = views.given(crop, box, (rgb, thermal))
         self._box, self._state = box, State.TRACKING
         self._motion = Motion(box.center, pair.stamp)
         self._names = views.names
@@ -174,6 +177,7 @@ class Tracker:
             raise RuntimeError('Tracker.take_over: the other tracker has no target')
         self.init(pair, box)
         self._views = old._views.shown(self._student.config.modalities)
+        self._align()
         self._box, self._state, self._weak = old._box, old._state, old._weak
         self._motion, self._scan = deepcopy(old._motion), deepcopy(old._scan)
         self._frozen, self._names = old._frozen, self._views.names
@@ -201,6 +205,7 @@ class Tracker:
         self._timings = {'crop': 0.0, 'network': 0.0}
         self._views.configure(self.config)
         self._views.see(pair)
+        self._align()
         self._reliability.interval = self.config.probe_interval
         self._distrust_frozen()
         found = self._track(pair.stamp) if self._scan is None else self._search(pair.stamp)
@@ -210,6 +215,13 @@ class Tracker:
         return Estimate(self._visible(self._box), found.confidence, self._state,
                         1 - found.weight_thermal, found.weight_thermal, self._timings,
                         self._views.frozen)
+
+    def _align(self) -> None:
+        """Encode the template again where thermal has been found to lie elsewhere."""
+        assert self._given is not None
+        if self._views.cut_again(self._given):
+            self._template = self._student.encode(
+                *self._given.crops, self._given.crop.to_crop(self._given.box))
 
     def _distrust_frozen(self) -> None:
         """Undo what a picture pretended that has turned out to be frozen: a target at rest."""

@@ -2,23 +2,40 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rgbt_tracker_ros.tracking.alignment import Alignment
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.geometry import Crop, Matrix, thermal_to_rgb
 from rgbt_tracker_ros.tracking.thermal import FrozenDetector, ThermalNormalizer
-from rgbt_tracker_ros.types import Image, Pair, PairError, Thermal
+from rgbt_tracker_ros.types import Box, Image, Pair, PairError, Thermal
 
 Levels = NDArray[np.uint8]
+Crops = tuple[Levels | None, Levels | None]
 NAMES = ('rgb', 'thermal')
+
+
+@dataclass(slots=True)
+class Given:
+    """What a target was given in: `crops` (RGB, thermal) of `crop` around `box`, the whole of the
+    image that is not the reference ('' where there is none), and how far thermal lay off there.
+    """
+
+    crop: Crop
+    box: Box
+    crops: Crops
+    other: str
+    image: Levels | None
+    offset: tuple[float, float]
 
 
 class Views:
     """Keeps, from pair to pair, what the images themselves need: the thermal range, the frozen
-    pictures, and the registration. The reference image is the one that the target was given in:
-    RGB, or thermal where there was no RGB then.
+    pictures, the registration, and how far that is off. The reference image is the one that the
+    target was given in: RGB, or thermal where there was no RGB then.
     """
 
     def __init__(self, config: TrackerConfig, seen: tuple[str, ...] = NAMES) -> None:
@@ -31,8 +48,9 @@ class Views:
         self._config = config
         self._sizes: dict[str, tuple[int, int]] = {}
         self._reference = ''
-        self._maps: dict[str, Matrix | None] = {}
+        self._maps: dict[str, Matrix] = {}
         self._images: dict[str, Levels] = {}
+        self._alignment = Alignment(config.alignment_reach)
         self.frozen: tuple[str, ...] = ()
 
     def configure(self, config: TrackerConfig) -> None:
@@ -43,16 +61,21 @@ class Views:
             self._frozen = {n: FrozenDetector(config.frozen_after) for n in NAMES}
         if config.homography != self._config.homography:
             self._maps.clear()
+        if config.alignment_reach != self._config.alignment_reach:
+            self._alignment = Alignment(config.alignment_reach)
+            self._maps.clear()
         self._config = self._normalizer.config = config
 
     def started(self, pair: Pair) -> Views:
         """Return views for a new target with `pair` as its first: the reference image there is the
         frame of all boxes. The thermal range and the frozen pictures are shared with this one,
-        which can still be used if nothing comes of the new target.
+        which can still be used if nothing comes of the new target; how far thermal lies off is
+        found anew.
         """
         new = copy(self)
         new._reference = 'rgb' if pair.rgb is not None else 'thermal'
         new._sizes, new._maps = {}, {}
+        new._alignment = Alignment(self._config.alignment_reach)
         new.see(pair)
         return new
 
@@ -97,6 +120,10 @@ class Views:
             images = {n: im for n, im in images.items() if n not in still}
         self._images = {n: im.astype(np.uint8, copy=False) for n, im in images.items()
                         if n in self._seen}
+        if len(self._images) == 2 and self._alignment.see(
+                self._images['rgb'], self._images['thermal'],
+                self._registration(self._sizes['thermal'], self._sizes['rgb'])):
+            self._maps.clear()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -108,23 +135,47 @@ class Views:
         """Modalities that can be cropped now."""
         return tuple(self._images)
 
-    def _map(self, name: str) -> Matrix | None:
-        """Return the map from image `name` to the reference image; None where it is the same."""
-        if name == self._reference:
-            return None
-        if name not in self._maps:
-            other = self._sizes.get(self._reference)
-            assert other is not None
-            thermal, rgb = (self._sizes[name], other) if name == 'thermal' \
-                else (other, self._sizes[name])
-            m = thermal_to_rgb(self._config.homography, thermal, rgb)
-            if name == 'rgb':
-                m = np.asarray(np.linalg.inv(m), np.float64)
-            self._maps[name] = m
-        return self._maps[name]
+    def _registration(self, thermal: tuple[int, int], rgb: tuple[int, int]) -> Matrix:
+        return thermal_to_rgb(self._config.homography, thermal, rgb)
 
-    def cut(self, crop: Crop) -> tuple[Levels | None, Levels | None]:
+    def _map(self, name: str, size: tuple[int, int]) -> Matrix:
+        """Return the map from image `name`, which is not the reference, to the reference image."""
+        reference = self._sizes[self._reference]
+        x, y = self._alignment.offset
+        m = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]]) @ self._registration(
+            *((size, reference) if name == 'thermal' else (reference, size)))
+        return np.asarray(np.linalg.inv(m) if name == 'rgb' else m, np.float64)
+
+    def cut(self, crop: Crop) -> Crops:
         """Return the RGB (n, n, 3) and thermal (n, n) crops, None where an image is missing."""
-        rgb, thermal = (crop.cut(self._images[n], self._map(n)) if n in self._images else None
-                        for n in NAMES)
+        rgb, thermal = (self._cut(crop, name, self._images.get(name)) for name in NAMES)
         return rgb, thermal
+
+    def _cut(self, crop: Crop, name: str, image: Levels | None) -> Levels | None:
+        if image is None or name == self._reference:
+            return None if image is None else crop.cut(image)
+        if name not in self._maps:
+            self._maps[name] = self._map(name, self._sizes[name])
+        return crop.cut(image, self._maps[name])
+
+    def given(self, crop: Crop, box: Box, crops: Crops) -> Given:
+        """Return what `cut_again` needs once `crop` was cut from this pair; `box` is kept with
+        it.
+        """
+        other = next((n for n in self._images if n != self._reference), '')
+        return Given(crop, box, crops, other, self._images[other].copy() if other else None,
+                     self._alignment.offset)
+
+    def cut_again(self, given: Given) -> bool:
+        """Cut what was given again where thermal has since been found to lie elsewhere; the new
+        crops are then in `given`.
+
+        :returns: whether that was so.
+        """
+        if given.image is None or given.offset == self._alignment.offset:
+            return False
+        height, width = given.image.shape[:2]
+        new = given.crop.cut(given.image, self._map(given.other, (width, height)))
+        given.crops = (new, given.crops[1]) if given.other == 'rgb' else (given.crops[0], new)
+        given.offset = self._alignment.offset
+        return True

@@ -30,8 +30,8 @@ from rgbt_tracker_ros.runtime.eager import EagerStudent
 from rgbt_tracker_ros.types import Box, Pair
 
 FRAMES = 5
-STUDENTS = {'student': 'student', 'ckd': 'two_stream', 'mutual_prompt': 'one_stream',
-            'cmd_rgbt': 'siamese', 'cmd_tir': 'dimp'}
+STUDENTS = {'student': 'student', 'shipped': 'student', 'ckd': 'two_stream',
+            'mutual_prompt': 'one_stream', 'cmd_rgbt': 'siamese', 'cmd_tir': 'dimp'}
 
 
 def make_run(folder: Path, name: str, seed: int = 3) -> Path:

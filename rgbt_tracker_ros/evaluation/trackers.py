@@ -105,9 +105,15 @@ class TrackerSpec:
             'config': asdict(self.config)}
         if self._is_network:        # imports torch
             from rgbt_tracker_ros.models.checkpoint import SHIPPED
+            from rgbt_tracker_ros.runtime.device import resolve_device
+            from rgbt_tracker_ros.runtime.precision import resolve_precision
             path = SHIPPED if self.source == 'student' else Path(self.source)
+            try:
+                precision = resolve_precision('auto', resolve_device(self.device))
+            except RuntimeError as error:
+                raise TrackerError(f'{self.name}: {error}') from error
             known |= {'source': 'network', 'sha256': _sha256(path), 'device': self.device,
-                      'versions': versions('torch')}
+                      'precision': precision, 'versions': versions('torch')}
         elif not self._is_baseline:
             file = inspect.getsourcefile(inspect.unwrap(_function(self.source)))
             known['function'] = _sha256(Path(file)) if file else ''

@@ -36,7 +36,7 @@ class FakeTracker:
 
     @classmethod
     def load(cls, model: str = '', device: str = 'auto', config: TrackerConfig | None = None, *,
-             sha256: str = '', threads: int = 0) -> FakeTracker:
+             sha256: str = '', threads: int = 0, precision: str = 'auto') -> FakeTracker:
         cls.loaded = (model, device, config, threads)
         return cls()
 

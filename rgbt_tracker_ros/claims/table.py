@@ -94,8 +94,8 @@ MUTUAL_PROMPT = (
                    unit='%'),
               Part('SR, student / teacher', percent(f'{_P}distilled', f'{_P}teacher', 'sr'), 96.0,
                    unit='%')), required=True,
-          tried='Tried with the tuning seed and a teacher of 1200 steps (PR 74.1): the recipe as it '
-          'is, 72.1 (97.3 %); 1600 steps of 8 samples at twice the rate in place of 800 of 32, '
+          tried='Tried with the tuning seed and a teacher of 1200 steps (PR 74.1): the recipe as '
+          'it is, 72.1 (97.3 %); 1600 steps of 8 samples at twice the rate in place of 800 of 32, '
           '71.3 (96.2 %).'),
     Claim('B2.2', "It runs at 3 times its teacher's speed or more (tiny scale, batch 1, one "
           'thread, search pass of the network alone)', (

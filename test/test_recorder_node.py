@@ -31,6 +31,7 @@ from std_srvs.srv import Trigger
 import yaml
 
 from rgbt_tracker_ros.msg import RecorderStatus, Track
+from rgbt_tracker_ros.nodes import recorder_status
 from rgbt_tracker_ros.nodes.parameters import render_yaml
 from rgbt_tracker_ros.nodes.recorder import RecorderNode
 from rgbt_tracker_ros.nodes.recorder_node import NEEDED
@@ -396,8 +397,9 @@ def test_a_slow_disk_never_keeps_the_node_from_answering(
 
 def test_thermal_stamps_can_be_shifted_for_matching_alone(ros_context: Context, tmp_path: Path
                                                           ) -> None:
-    with rig(ros_context, tmp_path) as robot:
+    with rig(ros_context, tmp_path, start=False) as robot:
         robot.cameras.change['thermal'] = lambda m: set_stamp(m, stamp_of(m) + 10**9)
+        robot.cameras.start()
         robot.until(lambda s: 'no pairs: thermal stamps are +' in s.message)
         robot.call('stop')
         assert segments(tmp_path) == []
@@ -410,6 +412,17 @@ def test_thermal_stamps_can_be_shifted_for_matching_alone(ros_context: Context, 
                    for r, t in zip(rows[::2], rows[1::2], strict=True))
         assert manifest(tmp_path, 'pairs_0000')['skew']['offset'] == -1000
         assert manifest(tmp_path, 'pairs_0000')['skew']['median'] == 0
+
+
+def test_stamps_that_drift_apart_after_pairs_were_recorded_are_told(
+        ros_context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_status, 'RECENT', 4)       # 2 s
+    with rig(ros_context, tmp_path) as robot:
+        robot.pairs(3)
+        robot.cameras.change['thermal'] = lambda m: set_stamp(m, stamp_of(m) + 10**9)
+        robot.until(lambda s: 'no pairs: thermal stamps are +' in s.message)
+        robot.cameras.change.clear()
+        robot.until(lambda s: not s.message)
 
 
 def test_compressed_images_are_recorded_as_they_are(ros_context: Context, tmp_path: Path) -> None:

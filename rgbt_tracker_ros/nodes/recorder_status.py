@@ -52,6 +52,7 @@ class _Past:
     dropped: int
     missed: int
     received: tuple[int, int]
+    matched: int
 
 
 class RecorderReporter:
@@ -87,9 +88,11 @@ class RecorderReporter:
         status = self._describe()
         self._status.publish(status)
         if self._ticks % 5 == 0:
+            inputs = self._recording.inputs
             self._past.append(_Past(monotonic(), status.bytes, status.pairs, status.dropped,
                                     self._missed(),
-                                    (status.rgb_received, status.thermal_received)))
+                                    (status.rgb_received, status.thermal_received),
+                                    inputs.matcher.pairs if inputs else 0))
 
     def _judge(self) -> dict[str, tuple[Health, str]]:
         inputs = self._recording.inputs
@@ -146,7 +149,7 @@ class RecorderReporter:
             return ''
         timing, past, matcher = inputs.matcher.timing, self._past[0], inputs.matcher
         rgb, thermal = timing[RGB], timing[THERMAL]
-        if (matcher.skews or rgb.newest is None or thermal.newest is None
+        if (matcher.pairs > past.matched or rgb.newest is None or thermal.newest is None
                 or rgb.received - past.received[0] < ENOUGH
                 or thermal.received - past.received[1] < ENOUGH):
             return ''

@@ -96,8 +96,11 @@ def set_stamp(msg: Any, stamp: int) -> None:
     msg.header.stamp.sec, msg.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 5.0, what: str = '') -> Any:
-    """Wait until `condition` returns something true, and return that."""
+def wait_for(condition: Callable[[], Any], timeout: float = 30.0, what: str = '') -> Any:
+    """Wait until `condition` returns something true, and return that.
+
+    `timeout` is for what will never come true: on a busy machine a second may become many.
+    """
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if value := condition():
@@ -189,7 +192,7 @@ class Robot:
         self.targets.publish(msg)
         return self.until(lambda s: s.request_id == msg.request_id, what='answer to a target')
 
-    def until(self, condition: Callable[[TrackerStatus], Any], timeout: float = 5.0,
+    def until(self, condition: Callable[[TrackerStatus], Any], timeout: float = 30.0,
               what: str = 'status') -> TrackerStatus:
         """Wait for a status, from the newest one on, and return it."""
         start = max(0, len(self.statuses) - 1)
@@ -201,7 +204,7 @@ class Robot:
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """Call a service of the tracker node and return its response."""
         client = self.node.create_client(kind, f'rgbt_tracker/{name}')
-        assert client.wait_for_service(5.0)
+        assert client.wait_for_service(30.0)
         future = client.call_async(request)
         wait_for(future.done, what=f'response of {name}')
         self.node.destroy_client(client)

@@ -186,7 +186,7 @@ def test_what_was_done_before_an_interruption_is_kept(root, tmp_path, number, pr
         assert child.poll() is None and time.monotonic() < until
         time.sleep(0.02)
     os.killpg(child.pid, number)
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=180)
     if number == signal.SIGINT:
         assert child.returncode == 130
         assert 'interrupted' in err and str(kept) in err and 'Traceback' not in err

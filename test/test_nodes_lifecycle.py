@@ -119,20 +119,26 @@ def test_signals_end_it_cleanly(domain_id: int, number: int) -> None:
         line = next(line for line in p.stdout if 'configure failed' in line)
         assert '/no/such/file' in line
         p.send_signal(number)
-        out, _ = p.communicate(timeout=10)
+        out, _ = p.communicate(timeout=60)
         assert p.returncode == 0, out
         assert 'Traceback' not in out and 'Error' not in out
+
+
+NOT_UP = 'Fatal Python error: init'    # of an interpreter that a signal meets while it starts
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('after', [0.05, 0.2, 0.5, 0.9])     # s: imports, node, loading
 def test_signals_while_it_starts(domain_id: int, number: int, after: float) -> None:
-    with process() as p:
-        time.sleep(after)
-        p.send_signal(number)
-        out, _ = p.communicate(timeout=20)
-        assert p.returncode in (0, -number)
-        assert 'Traceback' not in out and 'Error' not in out, out
+    out = NOT_UP
+    while NOT_UP in out:    # a busy machine: not a line of ours has run
+        with process() as p:
+            time.sleep(after)
+            p.send_signal(number)
+            out, _ = p.communicate(timeout=60)
+        after *= 2
+    assert p.returncode in (0, -number), out
+    assert 'Traceback' not in out and 'Error' not in out, out
 
 
 @pytest.mark.parametrize('namespace', ['/', '/robot/front'])
@@ -175,7 +181,7 @@ def test_the_real_tracker_follows_in_a_process_of_its_own(
         assert {t.state for t in tracks} & {Track.TRACKING, Track.UNCERTAIN, Track.SEARCHING}
         r.cameras.running = False
         p.send_signal(signal.SIGINT)
-        out, _ = p.communicate(timeout=20)
+        out, _ = p.communicate(timeout=60)
         assert p.returncode == 0
         assert 'Traceback' not in out
     r.node.destroy_node()

@@ -309,7 +309,7 @@ def rgbt(*argv: str) -> subprocess.Popen[str]:
 def test_as_a_process(argv: tuple[str, ...], status: int, text: str, here: Path,
                       domain_id: int) -> None:
     process = rgbt(*argv)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=180)[0]
     assert process.returncode == status and text in output and 'Traceback' not in output
 
 
@@ -318,5 +318,5 @@ def test_ctrl_c_ends_it(here: Path, domain_id: int) -> None:
     assert process.stdout is not None
     assert any('playing rgb and thermal' in line for line in process.stdout)
     os.kill(process.pid, signal.SIGINT)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=180)[0]
     assert process.returncode == 0 and 'Traceback' not in output

@@ -182,7 +182,7 @@ def test_fault(fault: str, shown: list[int], stamped: list[int], rig: Rig, folde
 def test_bad_parameter_ends_the_process(parameter: str, reason: str, domain_id: int) -> None:
     command = [sys.executable, '-m', 'rgbt_tracker_ros.nodes.player_node']
     done = subprocess.run([*command, '--ros-args', '-p', parameter], capture_output=True,
-                          text=True, timeout=60)
+                          text=True, timeout=180)
     assert done.returncode == 1
     assert done.stderr.startswith('rgbt_player: ') and reason in done.stderr
     assert 'Traceback' not in done.stderr

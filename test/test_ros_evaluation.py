@@ -184,10 +184,10 @@ def test_client(side: int, failure: str, ros_context: Context, tmp_path: Path) -
         rate=10.0, stamps='kept', wait_for_subscribers='all', start_delay=0.3))
     with spinning(ros_context, tracker, client, player):
         player.start()
-        wait_for(player.finished.done, 20, 'end of the clip')
+        wait_for(player.finished.done, 60, 'end of the clip')
         player.stop()
         player.destroy_node()
-        wait_for(client.finished.done, 20, 'end of the client')
+        wait_for(client.finished.done, 60, 'end of the client')
     for node in (tracker, client):
         node.destroy_node()
     if failure:

@@ -48,8 +48,8 @@ def adaptation(run: Path, seed: int, *, style: str = 'restyled', suite: str = 'a
     settings = AdaptationSettings(SHIPPED, Path('.'), run / 'distilled', 'synthetic',
                                   look | {'seed': RECORDED + seed}, seed=seed,
                                   overrides=overrides)
-    fabric = make_fabric('cpu', precision='bf16')
     one = Adaptation(settings)
+    fabric = make_fabric('cpu', precision=one.recipe.stages[STAGE].precision)
     one.mine(fabric)
     _train(one, fabric)
     verdicts, share = one.judge()

@@ -9,11 +9,20 @@ import sys
 
 import numpy as np
 import pytest
-from recipe_kit import overrides
+from recipe_kit import overrides, small, train
 import torch
 
-from rgbt_tracker_ros.claims import cli, localise, probes, runner, speed, structure, worker
-from rgbt_tracker_ros.claims.arms import ARMS, NOTHING, Arm, Measure
+from rgbt_tracker_ros.claims import (
+    cli,
+    localise,
+    online,
+    probes,
+    runner,
+    speed,
+    structure,
+    worker,
+)
+from rgbt_tracker_ros.claims.arms import ARMS, NOTHING, PAPERS, Arm, Measure
 from rgbt_tracker_ros.claims.judge import (
     Claim,
     Part,
@@ -26,8 +35,10 @@ from rgbt_tracker_ros.claims.judge import (
 from rgbt_tracker_ros.claims.page import number, write_page
 from rgbt_tracker_ros.claims.store import arm_folder, collect, load_table, merged, save_table
 from rgbt_tracker_ros.claims.table import CLAIMS, closed, diff
+from rgbt_tracker_ros.data.suites import SUITES
 from rgbt_tracker_ros.distillation.identity import stage_identity
 from rgbt_tracker_ros.distillation.stages import Setting, check
+from rgbt_tracker_ros.models.checkpoint import SHIPPED
 from rgbt_tracker_ros.models.registry import build
 
 # --- statistics -------------------------------------------------------------------------------
@@ -297,6 +308,27 @@ def test_ridge_finds_a_line() -> None:
     x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
     y = x @ torch.tensor([2.0, 0.0, -1.0]) + 5
     assert torch.allclose(probes._ridge(x, y, x) + 5, y, atol=0.2)
+
+
+def test_the_shipped_student_follows_made_up_videos() -> None:
+    found = online.follow(SHIPPED, {'suite': 'plain', 'sequences': 2, 'frames': 8})
+    assert found['pr'] == 100
+    assert 70 < found['sr'] <= 100
+
+
+def test_a_student_of_a_run_is_exported_and_followed(tmp_path: Path) -> None:
+    recipe = small('shipped', 2)
+    train(recipe, tmp_path)
+    found = online.suites(recipe, tmp_path, 'student.student', 0, videos=1, frames=3)
+    assert found.keys() == {'sr', 'pr'} | {f'{s}.{k}' for s in SUITES for k in ('sr', 'pr')}
+    assert found['sr'] == pytest.approx(np.mean([found[f'{s}.sr'] for s in SUITES]))
+    assert all(0 <= v <= 100 for v in found.values())
+
+
+@pytest.mark.parametrize('paper', PAPERS)
+def test_a_paper_alone_keeps_its_own_terms_and_the_labels(paper: str) -> None:
+    terms = worker.arm_recipe(ARMS[f'shipped/{paper}']).stages['student'].terms
+    assert {n for n, t in terms.items() if t.weight} == {'task', *PAPERS[paper]}
 
 
 def test_cost_and_race() -> None:

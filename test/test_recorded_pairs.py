@@ -124,7 +124,7 @@ def test_a_style_refuses_other_thermal_images(thermal):
 
 def test_styles_have_names():
     assert style('restyled') is STYLES['restyled']
-    with pytest.raises(ValueError, match="no camera style 'x'; there are: restyled"):
+    with pytest.raises(ValueError, match="no camera style 'x'; there are: restyled, dusk"):
         style('x')
 
 

@@ -15,13 +15,11 @@ import numpy as np
 
 from rgbt_tracker_ros.adaptation.run import SHARES, STAGE, Adaptation, AdaptationSettings
 from rgbt_tracker_ros.claims.localise import Metrics
-from rgbt_tracker_ros.data.layouts import open_layout
+from rgbt_tracker_ros.claims.online import follow
 from rgbt_tracker_ros.data.pseudo_tracks import PseudoTrack, write_tracks
 from rgbt_tracker_ros.distillation.devices import make_fabric
 from rgbt_tracker_ros.distillation.trainer import Options
 from rgbt_tracker_ros.models.checkpoint import SHIPPED
-from rgbt_tracker_ros.tracking.tracker import Tracker
-from rgbt_tracker_ros.types import Box
 
 RECORDED, TESTED = 10_000, 20_000
 """Seeds of the videos that are recorded and of those that are tested on: apart from one another,
@@ -33,7 +31,7 @@ LABELLED = tuple(f'stages.{STAGE}.{value}' for value in (
 """What is changed where there are labels: they are learned from, and need no teacher."""
 
 
-def adaptation(run: Path, seed: int, *, style: str = 'restyled', suite: str = 'aligned',
+def adaptation(run: Path, seed: int, *, style: str = 'dusk', suite: str = 'aligned',
                videos: int = 40, frames: int = 50, tests: int = 20,
                overrides: tuple[str, ...] = ()) -> Metrics:
     """Adapt the shipped student to `videos` x `frames` unlabelled pairs, and measure it.
@@ -69,31 +67,12 @@ def adaptation(run: Path, seed: int, *, style: str = 'restyled', suite: str = 'a
                'share': chosen}
     for name, file in (('shipped', SHIPPED), ('distilled', distilled), ('labelled', bound)):
         for cameras, seen_by in (('', style), ('_original', None)):
-            metrics[name + cameras] = success(file, {
+            metrics[name + cameras] = follow(file, {
                 'suite': suite, 'sequences': tests, 'frames': frames, 'style': seen_by,
-                'seed': TESTED + seed})
+                'seed': TESTED + seed})['sr']
     return metrics
 
 
 def _train(one: Adaptation, fabric: Any) -> None:
     if not one.train(fabric, Options(one.settings.work / 'training', device='cpu')):
         raise KeyboardInterrupt
-
-
-def success(file: Path, options: dict[str, Any]) -> float:
-    """Return the mean success of a student over made-up videos, each tracked from its first box:
-    the area under the curve of overlaps x 100, which is their mean.
-    """
-    tracker, means = Tracker.load(file, 'cpu', threads=1), []
-    for sequence in open_layout('synthetic', Path('.'), **options):
-        overlaps = []
-        for number, pair in enumerate(sequence):
-            truth = sequence.truth[number]
-            if number == 0:
-                tracker.init(pair, Box(*map(float, truth)))
-            elif np.isfinite(truth).all():
-                overlaps.append(tracker.update(pair).box.iou(Box(*map(float, truth))))
-            else:
-                tracker.update(pair)
-        means.append(float(np.mean(overlaps)))
-    return 100 * float(np.mean(means))

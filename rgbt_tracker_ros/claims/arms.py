@@ -11,7 +11,8 @@ NOTHING = ''
 STEP_SECONDS = {  # about, on one core; for the order of work and the time left
     'cmd_tir': {'rgb': 0.30, 'cmd': 0.45}, 'ckd': {'joint': 0.34, 'mce': 0.14},
     'mutual_prompt': {'teacher': 0.24, 'student': 0.19},
-    'cmd_rgbt': {'teacher': 0.09, 'student': 0.08}}
+    'cmd_rgbt': {'teacher': 0.09, 'student': 0.08},
+    'shipped': {'teacher': 0.15, 'student': 0.35}}
 
 
 @dataclass(frozen=True)
@@ -178,14 +179,31 @@ _RGBT = (
 ADAPT = str(Path(__file__).parents[1] / 'adaptation' / 'recipe.yaml')
 
 
-def _adapted(name: str, first: bool, *sets: str) -> Arm:
-    return Arm(f'adapt/{name}', ADAPT, NOTHING, (Measure('adaptation', ''),), (), sets, first,
-               'full')
+_ADAPT = (Arm('adapt/distilled', ADAPT, NOTHING, (
+    Measure('adaptation', '', options={'style': 'dusk'}),), first=True, scale='full'),)
+
+# --- shipped: one student, taught by each paper alone and by all of them -----------------------
+
+PAPERS = {'labels': (), 'cmd_tir': ('reliable',), 'mutual_prompt': ('response',),
+          'ckd': ('style',), 'cmd_rgbt': ('scfd', 'mpsd')}
+"""Arm -> the terms of recipe `shipped` that it keeps beside the labels: those of one paper."""
+_TAUGHT = sorted({term for terms in PAPERS.values() for term in terms})
 
 
-_ADAPT = (_adapted('distilled', True),)
+def _taught(name: str, *sets: str) -> Arm:
+    return Arm(f'shipped/{name}', 'shipped', 'student',
+               (Measure('suites', 'student.student'), Measure('cost', 'student.student')),
+               ('shipped/teacher',), sets, True)
+
+
+_SHIPPED = (
+    Arm('shipped/teacher', 'shipped', 'teacher',
+        (Measure('suites', 'teacher.teacher'), Measure('cost', 'teacher.teacher')), first=True),
+    _taught('all'),
+    *(_taught(name, *weights('student', **{t: 0 for t in _TAUGHT if t not in kept}))
+      for name, kept in PAPERS.items()))
 
 _CROSS = (Arm('cross/structure', 'ckd', NOTHING, (Measure('structure', ''),)),)
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (
-    *_TIR, *_CKD, *_PROMPT, *_RGBT, *_ADAPT, *_CROSS)}
+    *_TIR, *_CKD, *_PROMPT, *_RGBT, *_SHIPPED, *_ADAPT, *_CROSS)}

@@ -90,8 +90,8 @@ class Claim:
     @property
     def system(self) -> str:
         """Return whose claim it is, as the arms' names begin; 'cross' for those about all."""
-        return {'B1': 'cmd_tir', 'B2': 'mutual_prompt', 'B3': 'ckd',
-                'B4': 'cmd_rgbt', 'D1': 'adapt'}.get(self.id.split('.')[0], 'cross')
+        return {'B1': 'cmd_tir', 'B2': 'mutual_prompt', 'B3': 'ckd', 'B4': 'cmd_rgbt',
+                'S1': 'shipped', 'D1': 'adapt'}.get(self.id.split('.')[0], 'cross')
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rgbt_tracker_ros.claims import adapting, localise, probes, speed, structure
+from rgbt_tracker_ros.claims import adapting, localise, online, probes, speed, structure
 from rgbt_tracker_ros.claims.arms import Arm, Measure
 from rgbt_tracker_ros.claims.localise import Metrics, with_config
 from rgbt_tracker_ros.distillation.recipe import Recipe
@@ -22,8 +22,9 @@ def _localise(network: Network, modality: str = '', **options: Any) -> Metrics:
 KINDS: dict[str, Callable[..., Metrics]] = {
     'localise': _localise, 'style_gap': probes.style_gap, 'content': probes.content_kept,
     'probe': probes.linear_probe, 'cost': speed.cost}
-"""Kind of measurement -> a function of a trained network. Three kinds need none: `race`, of two
-networks with random weights, `structure`, of the source, and `adaptation`, which trains by itself.
+"""Kind of measurement -> a function of a trained network. Others need none: `race`, of two
+networks with random weights, `structure`, of the source, `adaptation`, which trains by itself, and
+`suites`, of what `rgbt export` makes of it.
 """
 
 
@@ -37,6 +38,8 @@ def measure(arm: Arm, recipe: Recipe, run: Path, seed: int) -> Metrics:
             metrics = _race(one, recipe)
         elif one.kind == 'adaptation':
             metrics = adapting.adaptation(run, seed, overrides=arm.sets, **one.options)
+        elif one.kind == 'suites':
+            metrics = online.suites(recipe, run, one.of, seed, **one.options)
         else:
             metrics = KINDS[one.kind](trained(run, one.of), **one.options)
         found |= {f'{one.prefix}{k}': v for k, v in metrics.items()}

@@ -61,6 +61,10 @@ PLOTS: dict[str, tuple[Panel, ...]] = {
                  Panel('PR, RGB degraded', _arms('cmd_rgbt', 'pr_rgb_degraded', **_SHALLOW)),
                  Panel('PR, thermal degraded', _arms('cmd_rgbt', 'pr_thermal_degraded',
                                                      **_SHALLOW))),
+    'shipped': tuple(Panel(f'{metric.upper()} over the suites', _arms(
+        'shipped', metric, teacher='teacher', all='all', mutual_prompt='response (mutual_prompt)',
+        cmd_rgbt='SCFD, MPSD (cmd_rgbt)', ckd='style (ckd)', cmd_tir='reliable (cmd_tir)',
+        labels='labels alone')) for metric in ('sr', 'pr')),
     'adapt': tuple(
         Panel(title, tuple((label, 'adapt/distilled', f'{metric}{cameras}') for metric, label in (
             ('shipped', 'shipped'), ('distilled', 'distilled, no labels'),

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rgbt_tracker_ros.claims.arms import PAPERS
 from rgbt_tracker_ros.claims.judge import Claim, Get, Part
 
 Figure = Callable[[Get], float]
@@ -248,6 +249,22 @@ CMD_RGBT = (
                      unit='points') for c in ('rgb', 'thermal'))),
 )
 
+_S = 'shipped/'
+_PAPERS = tuple(name for name in PAPERS if name != 'labels')
+SHIPPED = (
+    Claim('S1.1', 'Taught by what all four papers have, the student tracks at least as well as '
+          'taught by any one of them, or by labels alone', tuple(
+              Part(f'SR: all - {name}', diff(f'{_S}all', f'{_S}{name}', 'sr'), 0.0, unit='points')
+              for name in (*_PAPERS, 'labels')), required=True),
+    Claim('S1.2', "It keeps 97 % of its teacher's precision at a tenth of its operations", (
+        Part('PR, student / teacher', percent(f'{_S}all', f'{_S}teacher', 'pr'), 97.0, unit='%'),
+        Part('operations: student / teacher', lambda get: get(f'{_S}all', 'macs')
+             / get(f'{_S}teacher', 'macs'), 0.1, at_most=True, unit='times'))),
+    Claim('S1.3', 'Each paper alone is better than labels alone', tuple(
+        Part(f'SR: {name} - labels', diff(f'{_S}{name}', f'{_S}labels', 'sr'), 0.0, unit='points')
+        for name in _PAPERS)),
+)
+
 TRIED_ADAPT = (
     'Measured with the student that was shipped before the recipe `shipped`. The present one has '
     'hardly anything to gain from these cameras: on ten videos of a tuning seed its success is '
@@ -301,5 +318,5 @@ CROSS = (
 )
 
 CLAIMS: dict[str, Claim] = {c.id: c for c in (
-    *CMD_TIR, *MUTUAL_PROMPT, *CKD, *CMD_RGBT, *ADAPT, *CROSS)}
-SYSTEMS = ('cmd_tir', 'mutual_prompt', 'ckd', 'cmd_rgbt', 'adapt', 'cross')
+    *CMD_TIR, *MUTUAL_PROMPT, *CKD, *CMD_RGBT, *SHIPPED, *ADAPT, *CROSS)}
+SYSTEMS = ('cmd_tir', 'mutual_prompt', 'ckd', 'cmd_rgbt', 'shipped', 'adapt', 'cross')

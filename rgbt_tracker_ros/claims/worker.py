@@ -21,6 +21,7 @@ from rgbt_tracker_ros.distillation.identity import run_identity, stage_identity
 from rgbt_tracker_ros.distillation.recipe import Recipe, load_recipe
 from rgbt_tracker_ros.distillation.stages import Setting
 from rgbt_tracker_ros.distillation.trainer import Options, Trainer
+from rgbt_tracker_ros.models import checkpoint
 
 REVISION = 1
 """Raise it when the same recipe trains to other weights, or a measurement changes its meaning:
@@ -35,7 +36,8 @@ def arm_recipe(arm: Arm) -> Recipe:
 def key_of(arm: Arm, recipe: Recipe, seed: int) -> str:
     """Describe a result by all that it comes from; equal keys, equal results."""
     if arm.recipe == ADAPT:
-        trained: Any = {'seed': seed, 'recipe': recipe.raw}
+        trained: Any = {'seed': seed, 'recipe': recipe.raw,
+                        'student': checkpoint.sha256_of(checkpoint.SHIPPED)}
     elif arm.stage == NOTHING:
         trained = {'seed': seed, 'networks': {
             f'{s}.{k}': n['config'] for s, stage in recipe.raw['stages'].items()

@@ -18,7 +18,7 @@ from rgbt_tracker_ros.data.sources import PairSource
 from rgbt_tracker_ros.evaluation.opening import Opening
 from rgbt_tracker_ros.types import Pair
 
-STYLE = 'restyled'
+STYLE = 'dusk'
 SUITE = 'aligned'   # something of everything, the two images on one another but for the style
 RECORDED, TESTED = 30_000, 40_000   # seeds: apart from each other, the benchmark and the claims
 SIZE = (320, 240)   # px, of all images of the new cameras

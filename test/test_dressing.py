@@ -80,6 +80,14 @@ def test_levels_and_noise_become_those_of_the_camera():
     assert views[1].box == Box(8, 8, 8, 8)
 
 
+def test_noise_is_not_taken_for_contrast():
+    views = view(32, 120, 30), view(64, 120, 30)
+    dress(np.random.default_rng(0), views, view(64, 120, 6, 10, seed=1), (0, 0))
+    for image in (views[1].rgb[..., 0], views[1].thermal):
+        assert image.std() == pytest.approx(136 ** 0.5, rel=0.15)
+        assert image.mean(1).std() == pytest.approx(6, rel=0.2)     # of the slope alone
+
+
 def test_thermal_alone_is_shifted():
     views = view(32, 60, 20), view(64, 60, 20)
     views[1].thermal[20:30, 20:30] = views[1].rgb[20:30, 20:30] = 255

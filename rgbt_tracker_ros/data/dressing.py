@@ -2,7 +2,8 @@
 
 From a crop of a recorded pair come the levels of each channel (mean and deviation: Reinhard et
 al., *Color Transfer between Images*, 2001), what is left of it without its smooth part, which is
-the sensor's noise and fixed pattern, and its scale, which tells how far thermal lies off.
+the sensor's noise and fixed pattern, and its scale, which tells how far thermal lies off. The
+deviation is that of the scene alone: a camera of much noise would else be given contrast for it.
 """
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from rgbt_tracker_ros.data.jitter import CropView
 
 Levels = NDArray[np.uint8]
 _FLAT = 4.0             # deviations below this are those of an empty picture
-_GAIN = (0.25, 3.0)     # of a channel's deviation
+_GAIN = (0.12, 3.0)     # of a channel's deviation; an empty crop says little of the camera's
 _CLIP = 3.0             # deviations of the noise; beyond it are edges of the scene
 
 
@@ -31,8 +32,8 @@ def dress(rng: np.random.Generator, views: tuple[CropView, CropView], recorded: 
             continue
         theirs = getattr(recorded, name).astype(np.float32)
         ours = getattr(views[1], name).astype(np.float32)
-        gain, bias = _levels(ours, theirs)
         noise = sensor_noise(theirs)
+        gain, bias = _levels(ours, theirs, noise)
         for view in views:
             if not view.present[name == 'thermal']:
                 continue
@@ -47,12 +48,18 @@ def dress(rng: np.random.Generator, views: tuple[CropView, CropView], recorded: 
             setattr(view, name, np.clip(image + 0.5, 0, 255).astype(np.uint8))
 
 
-def _levels(ours: NDArray[np.float32], theirs: NDArray[np.float32],
+def _levels(ours: NDArray[np.float32], theirs: NDArray[np.float32], noise: NDArray[np.float32],
             ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return gain and bias, per channel, that bring our mean and deviation to theirs."""
-    mean, std = ours.mean((0, 1)), ours.std((0, 1))
-    gain = np.clip(theirs.std((0, 1)) / np.maximum(std, _FLAT), *_GAIN)
+    """Return gain and bias, per channel, that bring our mean and deviation to theirs without
+    their `noise`.
+    """
+    mean, std = ours.mean((0, 1)), _deviation(ours, sensor_noise(ours))
+    gain = np.clip(_deviation(theirs, noise) / np.maximum(std, _FLAT), *_GAIN)
     return np.asarray(gain, np.float32), np.asarray(theirs.mean((0, 1)) - gain * mean, np.float32)
+
+
+def _deviation(image: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.sqrt(np.maximum(image.var((0, 1)) - noise.var((0, 1)), 0))
 
 
 def sensor_noise(image: NDArray[np.float32]) -> NDArray[np.float32]:

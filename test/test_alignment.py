@@ -199,6 +199,15 @@ def test_pairs_without_both_are_left_out(names, monkeypatch):
     assert views._alignment.offset == (0, 0)
 
 
+def test_an_old_picture_beside_a_new_one_tells_nothing_of_the_offset(monkeypatch):
+    monkeypatch.setattr(alignment, 'correlation', None)     # would be called
+    pair = shifted(scene(), (11, -6))
+    views = Views(TrackerConfig()).started(Pair(pair.rgb, None))
+    for number in range(1, 2 * EVERY):
+        views.see(Pair(pair.rgb, pair.thermal + np.uint8(number), number * STEP))
+    assert views._alignment.offset == (0, 0)
+
+
 class Memory(Oracle):
     """Keeps what it was given to encode."""
 

@@ -62,13 +62,14 @@ def test_stamps_that_tell_no_time_give_no_motion(stamp):
 def test_reliability_asks_each_modality_first_and_then_in_turn():
     r = Reliability(('rgb', 'thermal'), 0.3)
     asked = []
-    for i in range(60):
+    for i in range(70):
         if name := r.due(i * STEP):
             asked.append((i, name))
             r.learn(name, 0.0 if name == 'rgb' else 0.9, i * STEP)
-    assert asked[:2] == [(4, 'rgb'), (8, 'thermal')]  # 0.1 s apart: not all at once
-    assert [n for _, n in asked[2:6]] == ['rgb', 'thermal', 'rgb', 'thermal']
-    gaps = [b - a for (a, _), (b, _) in pairwise(asked[1:])]
+    # 0.1 s apart: not all at once; that RGB finds nothing is not taken from one frame
+    assert asked[:3] == [(4, 'rgb'), (8, 'rgb'), (12, 'thermal')]
+    assert [n for _, n in asked[3:7]] == ['rgb', 'thermal', 'rgb', 'thermal']
+    gaps = [b - a for (a, _), (b, _) in pairwise(asked[2:])]
     assert all(9 <= g <= 10 for g in gaps)
     assert r.of(('rgb',)) == 0 and r.of(('thermal',)) == pytest.approx(0.9)
     assert r.of(('rgb', 'thermal')) == 1
@@ -80,3 +81,23 @@ def test_reliability_knows_what_the_template_lacks():
     r.learn('rgb', 0.8, 0)
     assert r.of(('rgb',)) == pytest.approx(0.8)
     assert Reliability(('rgb',), 0.0).due(10 ** 9) == ''
+
+
+@pytest.mark.parametrize('answers, asked, believed', [
+    ([0.9, 0.0, 0.9], [8, 40, 44], 0.675),       # one bad frame does not blind a camera,
+    ([0.0, 0.9, 0.9], [8, 12, 16], 0.675),       # nor does the first one
+    ([0.0, 0.0], [8, 12], 0.0),
+    ([0.0, 0.9, 0.0, 0.9], [8, 12, 16, 48], 0.5625)])  # the other has its turn, whatever comes
+def test_an_answer_that_surprises_is_asked_for_again_soon(answers, asked, believed):
+    r = Reliability(('rgb', 'thermal'), 0.5)
+    found = []
+    for i in range(60):
+        name = r.due(i * STEP)
+        if name == 'thermal' and len(found) < len(answers):
+            r.learn(name, answers[len(found)], i * STEP)
+            found.append(i)
+        elif name == 'rgb':
+            r.learn(name, 0.9, i * STEP)
+    assert found == asked and r.of(('thermal',)) == pytest.approx(believed)
+    assert r.of(('rgb',)) == pytest.approx(0.9)
+    assert r.believed(0.5) == (('rgb', 'thermal') if believed >= 0.5 else ('rgb',))

@@ -300,3 +300,25 @@ def test_zero_means_never_and_can_be_changed():
 def test_a_senseless_time_is_refused(bad):
     with pytest.raises(ValueError, match='frozen_after'):
         FrozenDetector(bad)
+
+
+@pytest.mark.parametrize('times', [1, 2, 3])
+def test_a_picture_is_overdue_by_the_camera_s_own_pace(times):
+    """A slow camera whose every picture comes several times is on time; a hung one is not."""
+    detector, stamp = FrozenDetector(1.0), 0
+    seen = []
+    for shown in [*([times] * 12), times + 4, times, times]:
+        image = np.full((20, 30), len(seen) % 256, np.uint8)
+        for _ in range(shown):
+            stamp += 37 * MS
+            assert not detector.update(image, stamp)
+            seen.append(detector.overdue)
+    hung = [False] * (12 * times) + [False] * times + [True] * 4 + [False] * (2 * times)
+    assert seen == hung
+
+
+def test_nothing_is_overdue_where_the_pace_is_not_known():
+    detector = FrozenDetector(1.0)
+    for t in range(20):
+        detector.update(np.zeros((20, 30), np.uint8), t * 33 * MS)
+        assert detector.repeated == (t > 0) and not detector.overdue

@@ -209,6 +209,46 @@ def test_frozen_pictures_can_be_let_in_again(tracker):
     assert e.frozen == () and e.weight_rgb == 0.5
 
 
+# --- a camera that shows old pictures
+
+def shown(box: Box, number: int, rgb: int) -> Pair:
+    """The target on its way in thermal, and RGB as it was in another frame."""
+    now, then = (scene(moved(box, (12, 0), i), number=i) for i in (number, rgb))
+    return Pair(then.rgb, now.thermal, now.stamp)
+
+
+def test_a_picture_that_is_overdue_does_not_hold_the_box(tracker):
+    """Thermal is followed from RGB's first old picture on, and nothing is undone later."""
+    box = Box(60, 150, 40, 60)
+    tracker.init(scene(box), box)
+    for i in range(1, 36):
+        e = tracker.update(shown(box, i, i if not 15 <= i < 30 else 14))
+        assert e.state == State.TRACKING and e.box.iou(moved(box, (12, 0), i)) > 0.75, i
+        assert e.weight_thermal == (1.0 if 15 <= i < 30 else 0.5)
+        assert e.frozen == (('rgb',) if 22 <= i < 30 else ())
+
+
+def test_the_old_picture_stays_where_the_other_camera_is_not_believed(tracker, monkeypatch):
+    box = Box(60, 150, 40, 60)
+    tracker.init(scene(box), box)
+    monkeypatch.setattr(tracker._reliability, '_chance', {'rgb': 1.0, 'thermal': 0.0})
+    monkeypatch.setattr(tracker._reliability, 'due', lambda stamp: '')
+    for i in range(1, 22):
+        e = tracker.update(shown(box, i, min(i, 14)))
+        assert e.weight_thermal == 0.5
+
+
+def test_a_slow_camera_s_pictures_are_used_until_the_next_and_prove_nothing(tracker):
+    """Thermal disagrees with RGB's old pictures, and is believed alone none the less."""
+    box = Box(60, 150, 30, 60)
+    tracker.init(scene(box), box)
+    for i in range(1, 30):
+        e = tracker.update(shown(box, i, max(i - 1, 0) // 3 * 3 + (i > 0)))
+        assert e.weight_thermal == 0.5
+    e = tracker.update(scene(moved(box, (12, 0), 30), number=30, names='thermal'))
+    assert e.state == State.TRACKING and e.confidence > 0.9
+
+
 # --- what goes wrong leaves the target as it was
 
 def test_a_network_that_fails_in_init_leaves_the_old_target(tracker, student):

@@ -1,7 +1,9 @@
 """Thermal images as the network wants them, and pictures that stand still."""
 from __future__ import annotations
 
+from collections import deque
 import math
+from statistics import median
 from typing import Any
 
 import cv2
@@ -18,6 +20,9 @@ _SAMPLES = 8192
 # 0.03 K where floats are kelvin. A flat image comes out mid grey, and nothing divides by zero.
 _MIN_COUNTS = 2.0
 _MIN_RELATIVE = 1e-4
+# How often a camera has a new picture: the median of so many times, once there are so few. A
+# picture is overdue after this share of it: stamps are never quite even.
+_TIMES, _FEW, _DUE = 9, 3, 0.75
 
 
 class ThermalNormalizer:
@@ -140,9 +145,19 @@ class FrozenDetector:
 
     def reset(self) -> None:
         """Forget the last picture."""
+        self.repeated = False   # whether the newest picture is the one before it
+        self._times: deque[int] = deque(maxlen=_TIMES)  # ns from one new picture to the next
         self._last: NDArray[Any] | None = None
         self._since = 0
         self._stamp = 0
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the newest picture is an old one where this camera usually has a new one: a
+        slow camera's pictures are repeated as a rule.
+        """
+        return (self.repeated and len(self._times) >= _FEW
+                and self._stamp - self._since >= _DUE * median(self._times))
 
     def update(self, image: NDArray[Any], stamp_ns: int) -> bool:
         """Take the next picture; True when it has been the same for `frozen_after` s of stamps.
@@ -153,14 +168,16 @@ class FrozenDetector:
         if not self.frozen_after:
             self.reset()
             return False
-        last = self._last
+        last, self.repeated = self._last, False
         if last is None or last.shape != image.shape or last.dtype != image.dtype:
             self._last = np.array(image, order='C')
         elif stamp_ns >= self._stamp and _same_bytes(last, image):
-            self._stamp = stamp_ns
+            self._stamp, self.repeated = stamp_ns, True
             return stamp_ns - self._since >= self.frozen_after * 1e9
         else:
             np.copyto(last, image)
+            if stamp_ns > self._since:
+                self._times.append(stamp_ns - self._since)
         self._since = self._stamp = stamp_ns
         return False
 

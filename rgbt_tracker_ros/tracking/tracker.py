@@ -204,7 +204,7 @@ class Tracker:
         begin = time.perf_counter()
         self._timings = {'crop': 0.0, 'network': 0.0}
         self._views.configure(self.config)
-        self._views.see(pair)
+        self._views.see(pair, self._reliability.believed(self.config.tracking_threshold))
         self._align()
         self._reliability.interval = self.config.probe_interval
         self._distrust_frozen()
@@ -226,6 +226,7 @@ class Tracker:
     def _distrust_frozen(self) -> None:
         """Undo what a picture pretended that has turned out to be frozen: a target at rest."""
         new = set(self._views.frozen) - set(self._frozen) - set(self._views.names)
+        new &= set(self._names)  # it was looked at until now
         self._frozen = self._views.frozen
         share = {'rgb': 1 - self._weight_thermal, 'thermal': self._weight_thermal}
         if any(share[name] > 0.4 for name in new):
@@ -319,7 +320,9 @@ class Tracker:
     def _probe(self, found: _Found, stamp: int) -> None:
         """Ask one modality alone, now and then, whether it would have found the same."""
         assert self._window is not None
-        name = self._reliability.due(stamp) if len(self._views.names) == 2 else ''
+        # an old picture proves nothing: what disagrees with it may well be right
+        both = len(self._views.names) == 2 and not self._views.uneven
+        name = self._reliability.due(stamp) if both else ''
         if not name:
             return
         w = self._window

@@ -1,6 +1,7 @@
 """The two images of a pair, made ready for cropping in one frame of reference."""
 from __future__ import annotations
 
+from collections.abc import Container
 from copy import copy
 from dataclasses import dataclass
 
@@ -52,6 +53,8 @@ class Views:
         self._images: dict[str, Levels] = {}
         self._alignment = Alignment(config.alignment_reach)
         self.frozen: tuple[str, ...] = ()
+        self.uneven = False
+        """Whether one picture of this pair is new and the other is the one before."""
 
     def configure(self, config: TrackerConfig) -> None:
         """Take new settings at the next pair."""
@@ -88,9 +91,11 @@ class Views:
         new._images = {n: im for n, im in self._images.items() if n in seen}
         return new
 
-    def see(self, pair: Pair) -> None:
+    def see(self, pair: Pair, believed: Container[str] = ()) -> None:
         """Take the next pair.
 
+        :param believed: modalities that are believed alone. Beside such a one the other's picture
+            is left out as soon as a new one is overdue.
         :raises PairError: if the reference image has changed its size since the target was given;
             nothing of that pair is then taken.
         """
@@ -101,7 +106,7 @@ class Views:
             raise PairError(f'{self._reference} image is {width}x{height}, the target was given '
                             f'in {known[0]}x{known[1]}; give the target again')
         images: dict[str, Image | Thermal] = {}
-        still = []
+        still, overdue, repeated = [], [], []
         for name, image in (('rgb', pair.rgb), ('thermal', pair.thermal)):
             if image is None:
                 continue
@@ -111,16 +116,25 @@ class Views:
                 self._maps.clear()
             if self._frozen[name].update(image, pair.stamp):
                 still.append(name)
+            if self._frozen[name].repeated:
+                repeated.append(name)
+            if self._frozen[name].overdue:
+                overdue.append(name)
             if name in self._seen:
                 image = self._normalizer(image) if name == 'thermal' else image
             images[name] = image
         # if nothing moves anywhere it is the scene that stands still, or nothing better is there
         self.frozen = tuple(still)
+        self.uneven = len(images) == 2 and len(repeated) == 1
+        if len(images) == 2 and len(overdue) == 1:
+            other, = images.keys() - overdue
+            if other in believed and other in self._seen:
+                still = overdue
         if 0 < len(still) < len(images):
             images = {n: im for n, im in images.items() if n not in still}
         self._images = {n: im.astype(np.uint8, copy=False) for n, im in images.items()
                         if n in self._seen}
-        if len(self._images) == 2 and self._alignment.see(
+        if len(self._images) == 2 and not self.uneven and self._alignment.see(
                 self._images['rgb'], self._images['thermal'],
                 self._registration(self._sizes['thermal'], self._sizes['rgb'])):
             self._maps.clear()

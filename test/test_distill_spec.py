@@ -102,7 +102,8 @@ def test_wrong_values_are_named_with_their_place(values, text):
     ({'inputs': {'a': 'p:x', 'b': 'p:x', 'c': 'p:x'}}, "has no input 'c'; there are a, b"),
     ({'inputs': {'a': 'x', 'b': 'p:x'}}, 'write PASS:TAP or batch:KEY'),
     ({'options': {'axes': 1}}, "has no option 'axes'; did you mean 'axis'"),
-    ({'detach': ('x',)}, "detach names 'x'"), ({'ramp': 2.0}, r'ramp is 2.0')])
+    ({'detach': ('x',)}, "detach names 'x'"), ({'ramp': 2.0}, r'ramp is 2.0'),
+    ({'until': 0.0}, r'until is 0.0')])
 def test_wrong_terms_are_refused(change, text):
     values = {'loss': 'style', 'inputs': {'a': 'p:x', 'b': 'p:y'}} | change
     with pytest.raises(ValueError, match=text):
@@ -113,6 +114,13 @@ def test_the_weight_of_a_term_ramps_up():
     term = Term('style', {'a': 'p:x', 'b': 'p:y'}, weight=2.0, ramp=0.5)
     assert [term.weight_at(p) for p in (0, 0.25, 0.5, 1)] == [0, 1, 2, 2]
     assert replace(term, ramp=0.0).weight_at(0) == 2
+
+
+def test_a_term_falls_to_0_and_is_over():
+    term = Term('style', {'a': 'p:x', 'b': 'p:y'}, weight=2.0, until=0.8)
+    assert [term.weight_at(p) for p in (0, 0.4, 0.6, 0.8, 1)] == pytest.approx([2, 2, 1, 0, 0])
+    assert [term.is_over(p) for p in (0.79, 0.8, 1)] == [False, True, True]
+    assert not replace(term, until=1.0).is_over(1.0) and replace(term, until=1.0).weight_at(1) == 2
 
 
 # --- rates
@@ -195,6 +203,16 @@ def test_total_is_the_weighted_sum_over_layers():
     assert named['a'].item() == pytest.approx(2 * named['b'].item())
     assert total.item() == pytest.approx(0.5 * named['a'].item() + 2 * named['b'].item())
     assert not named['a'].requires_grad
+
+
+def test_what_is_over_is_left_out_with_its_passes(monkeypatch):
+    alone = {'student': 'net:layers.0', 'teacher': 'net:layers.1'}
+    graph = graph_of(terms={'a': Term('map_mse', alone),
+                            'b': Term('map_mse', SAME, until=0.5)})
+    assert graph(batch(), 0.4)[1].keys() == {'a', 'b'}
+    monkeypatch.setattr(graph.networks['other'], 'taps', None)
+    total, named = graph(batch(), 0.5)
+    assert named.keys() == {'a'} and total.item() == pytest.approx(named['a'].item())
 
 
 def test_frozen_networks_stay_bit_identical():

@@ -16,6 +16,7 @@ from rgbt_tracker_ros.distillation.losses.reliable import reliable_response
 from rgbt_tracker_ros.distillation.losses.response import (
     Features,
     box_maps,
+    dense_boxes,
     dense_response,
     hard_focused,
     score_kl,
@@ -515,6 +516,8 @@ CASES = {
     'hard_focused': lambda b: [draw(b, 1, 6, 6), draw(b, 1, 6, 6, seed=1)],
     'dense_response': lambda b: [draw(b, 1, 6, 6), draw(b, 4, 6, 6, scale=9.0),
                                  draw(b, 1, 6, 6, seed=1), draw(b, 4, 6, 6, seed=1, scale=9.0)],
+    'dense_boxes': lambda b: [draw(b, 4, 6, 6, scale=9.0), draw(b, 1, 6, 6),
+                              draw(b, 4, 6, 6, seed=1, scale=9.0)],
     'features': lambda b: [draw(b, 4, 3, 3), draw(b, 4, 3, 3, seed=1)],
     'scfd': lambda b: [draw(b, 4, 6, 6, seed=i) for i in range(4)],
     'mpsd': lambda b: [draw(b, 4, 6, 6), *(draw(b, 8, 6, 6, seed=i) for i in range(3)),
@@ -570,6 +573,7 @@ def test_imitation_of_a_dense_head_is_free_for_a_copy_and_looks_where_the_teache
     hull, union = 58 * 67, 2 * 18 * 27
     assert dense_response(score, there, score, boxes)['box'].item() == pytest.approx(
         1 + (hull - union) / hull, abs=0.01)
+    assert dense_boxes(there, score, boxes) == dense_response(score, there, score, boxes)['box']
     # quality focal loss of one cell, certain of the contrary: |p - q|^2 times cross entropy
     wrong = score.clone()
     wrong[0, 0, 1, 2] = -9.0

@@ -88,7 +88,7 @@ _TIR = (
 
 _STUDENT = (Measure('localise', 'student.student'),)
 _NO_KD = weights('student', feature=0, response=0, boxes=0)
-EARLY = 275  # steps: a quarter of the recipe's
+EARLY = 250  # steps: a quarter of the recipe's
 
 
 def _prompts(kind: str) -> Arm:

@@ -1,7 +1,7 @@
 """A stage as one module: networks, passes and losses, from a batch to the total loss."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,9 +19,9 @@ from rgbt_tracker_ros.models.network import Batch, Network, Taps
 class Graph(nn.Module):
     """The networks of a stage and the weights of its losses; `forward` is one training pass.
 
-    Terms of weight 0 are left out, and so are passes that nothing needs. Before the optimiser is
-    made, `materialise` passes one batch through, which sizes the losses' own weights and finds
-    every name that does not exist.
+    Terms of weight 0 are left out, and so are those that are over, and passes that nothing needs
+    (any more). Before the optimiser is made, `materialise` passes one batch through, which sizes
+    the losses' own weights and finds every name that does not exist.
     """
 
     def __init__(self, stage: Stage, networks: Mapping[str, Network], seed: int) -> None:
@@ -65,14 +65,17 @@ class Graph(nn.Module):
         mode = self.training
         self.eval()
         try:
-            self.forward(batch, 1.0)
+            self.forward(batch, 0.0)
         finally:
             self.train(mode)
 
-    def run_passes(self, batch: Batch) -> dict[str, Taps]:
-        """Run the passes that terms need: outputs by pass and name; `batch` is one of them."""
+    def run_passes(self, batch: Batch, needed: Iterable[str] | None = None) -> dict[str, Taps]:
+        """Run passes: outputs by pass and name; `batch` is one of them.
+
+        :param needed: which, in order; None: all that terms need.
+        """
         outputs: dict[str, Taps] = {'batch': with_unit_boxes(batch)}
-        for name in self.needed:
+        for name in self.needed if needed is None else needed:
             one = self.stage.passes[name]
             options = {k: self._option(name, k, v, outputs) for k, v in one.options.items()}
             network = self.networks[one.network]
@@ -93,10 +96,11 @@ class Graph(nn.Module):
 
         :param progress: share of the stage's steps that are done, in [0, 1].
         """
-        outputs = self.run_passes(batch)
+        active = {n: t for n, t in self.active.items() if not t.is_over(progress)}
+        outputs = self.run_passes(batch, needed_passes(self.stage, active))
         total = torch.zeros((), device=batch['search_box'].device)
         named: dict[str, Tensor] = {}
-        for name, term in self.active.items():
+        for name, term in active.items():
             if name not in self._losses:
                 self._losses[name] = self._bind(name, term, outputs, total.device)
             parts = self._term(name, term, outputs)
@@ -191,13 +195,14 @@ def active_terms(stage: Stage) -> dict[str, Term]:
     return {name: t for name, t in stage.terms.items() if t.weight}
 
 
-def needed_passes(stage: Stage) -> list[str]:
-    """Return the passes that the active terms, and passes they need, read from, in order.
+def needed_passes(stage: Stage, terms: Mapping[str, Term] | None = None) -> list[str]:
+    """Return the passes that terms (None: all active ones), and passes they need, read from, in
+    order.
 
     :raises RecipeError: a pass takes an option from none before it.
     """
-    wanted = {value.partition(':')[0] for t in active_terms(stage).values()
-              for value in t.inputs.values()}
+    terms = active_terms(stage) if terms is None else terms
+    wanted = {value.partition(':')[0] for t in terms.values() for value in t.inputs.values()}
     order = list(stage.passes)
     for place, name in reversed(list(enumerate(order))):
         if name not in wanted:

@@ -35,10 +35,12 @@ def plot_losses(log: Path, path: Path) -> None:
     for i, name in enumerate(names):
         axes = figure.add_subplot(height, columns, i + 1)
         values = np.array([float(r[name]) for r in rows])
+        known = np.isfinite(values)     # a term that is over has none
+        at, values = steps[known], values[known]
         width = max(len(values) // 100, 1)
         smooth = np.convolve(values, np.ones(width) / width, 'valid')
-        axes.plot(steps, values, color='#c8d4e8', linewidth=0.6)
-        axes.plot(steps[width - 1:], smooth, color='#1f4e8c', linewidth=1.4)
+        axes.plot(at, values, color='#c8d4e8', linewidth=0.6)
+        axes.plot(at[width - 1:], smooth, color='#1f4e8c', linewidth=1.4)
         if (smooth > 0).all() and smooth.max() > 5 * smooth.min():
             axes.set_yscale('log')
         axes.set_ylim(*_limits(values, smooth))

@@ -66,7 +66,8 @@ class Term:
 
     `*` in a tap stands for all layers in natural order, `{2,5}` for those named; several inputs
     are taken layer by layer, together. `ramp` is the share of the steps in which the weight grows
-    from 0; `detach` names inputs that no gradient goes into.
+    from 0, `until` that at which it has fallen to 0 again, in the second half of the steps up to
+    there (1: it does not); `detach` names inputs that no gradient goes into.
     """
 
     loss: str
@@ -74,6 +75,7 @@ class Term:
     weight: float = 1.0
     over_layers: Literal['sum', 'mean'] = 'sum'
     ramp: float = 0.0
+    until: float = 1.0
     detach: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -98,10 +100,18 @@ class Term:
                 raise ValueError(f'detach names {name!r}{suggest(name, self.inputs)}')
         if not 0 <= self.ramp <= 1:
             raise ValueError(f'ramp is {self.ramp}; it must be in [0, 1]')
+        if not 0 < self.until <= 1:
+            raise ValueError(f'until is {self.until}; it must be above 0, at most 1')
 
     def weight_at(self, progress: float) -> float:
         """Weight at a share of the stage's steps."""
-        return self.weight * (min(progress / self.ramp, 1.0) if self.ramp else 1.0)
+        rise = min(progress / self.ramp, 1.0) if self.ramp else 1.0
+        fall = 1.0 if self.until == 1 else min(max(2 - 2 * progress / self.until, 0.0), 1.0)
+        return self.weight * rise * fall
+
+    def is_over(self, progress: float) -> bool:
+        """Whether the weight is 0 from this share of the stage's steps on."""
+        return self.until < 1 and progress >= self.until
 
 
 DistillSpec = dict[str, Term]

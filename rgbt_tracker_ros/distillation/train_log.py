@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 import sys
 from typing import Any
@@ -47,13 +48,15 @@ class TrainLog:
             self._events = SummaryWriter(str(folder), purge_step=step)
 
     def row(self, step: int, values: dict[str, float]) -> None:
-        """Log a step's values; all rows of a stage have the same names."""
+        """Log a step's values. The first row of a stage has all names; what is over is missing in
+        later ones, and NaN in the file.
+        """
         if not self.writes:
             return
         if not self._columns:
             self._columns = ['step', *values]
             self._csv.writerow(self._columns)
-        self._csv.writerow([step, *(f'{values[k]:.6g}' for k in self._columns[1:])])
+        self._csv.writerow([step, *(f'{values.get(k, math.nan):.6g}' for k in self._columns[1:])])
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)

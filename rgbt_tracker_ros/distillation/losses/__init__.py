@@ -36,6 +36,7 @@ LOSSES: dict[str, Loss | type[nn.Module]] = {
     'box_maps': response.box_maps,
     'hard_focused': response.hard_focused,
     'dense_response': response.dense_response,
+    'dense_boxes': response.dense_boxes,
     'reliable_response': reliable.reliable_response,
     'features': response.Features,
     'scfd': scfd.Scfd,

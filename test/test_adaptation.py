@@ -39,7 +39,7 @@ from rgbt_tracker_ros.adaptation.mining import (
     starts,
 )
 from rgbt_tracker_ros.adaptation.overrides import as_text, chosen
-from rgbt_tracker_ros.adaptation.run import Adaptation
+from rgbt_tracker_ros.adaptation.run import SHARES, Adaptation
 from rgbt_tracker_ros.adaptation.split import split
 from rgbt_tracker_ros.data.layouts import open_layout
 from rgbt_tracker_ros.data.pseudo_tracks import PseudoTrack, read_tracks
@@ -567,4 +567,4 @@ def test_two_processes_end_at_the_weights_of_one(tmp_path, student, recordings):
     moved = {n: float((start[n] - v).abs().max()) for n, v in a.items()}
     assert max(moved.values()) > 5e-4, moved    # far more than the two may differ
     verdicts = [json.loads((f / 'verdict.json').read_text())['verdicts'] for f in (one, two)]
-    assert verdicts[0].keys() == verdicts[1].keys() == {'1.0', '0.5'}
+    assert verdicts[0].keys() == verdicts[1].keys() == {str(s) for s in SHARES}

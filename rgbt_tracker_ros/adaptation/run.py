@@ -47,7 +47,7 @@ RECIPE = Path(__file__).with_name('recipe.yaml')
 STAGE, NETWORK = 'adapt', 'student'
 LOOKED_AT = 120
 """Pairs that tell how far thermal lies off."""
-SHARES = (1.0, 0.5)
+SHARES = (1.0, 0.75, 0.5)
 """How much of the way from the old weights to the new ones is tried (Wortsman et al., 2022)."""
 
 
@@ -233,9 +233,9 @@ class Adaptation:
         return self.settings.work / 'training' / STAGE / f'{NETWORK}.safetensors'
 
     def judge(self) -> tuple[dict[float, Verdict], float | None]:
-        """Return what is said of the new student, and of one half way to it, and the share of
-        the way that is to be gone: None where no share makes it better. What was judged before is
-        not judged again.
+        """Return what is said of the new student, and of those part of the way to it, and the
+        share of the way that is to be gone: None where no share makes it better. What was judged
+        before is not judged again.
 
         :raises LayoutError: if an image can't be decoded. :raises OSError: if it can't be kept.
         """

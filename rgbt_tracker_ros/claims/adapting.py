@@ -27,8 +27,8 @@ and from the benchmark, which has seed 0.
 """
 LABELLED = tuple(f'stages.{STAGE}.{value}' for value in (
     'data.options.true_boxes=true', 'data.options.tracked=0.6', 'data.options.instant=0',
-    'data.options.replay=0.4', 'terms.response.weight=0'))
-"""What is changed where there are labels: they are learned from, and need no teacher."""
+    'data.options.replay=0.4', 'terms.response.weight=0', 'terms.edges.weight=0'))
+"""What is changed where there are labels: they are learned from, edges too, without a teacher."""
 
 
 def adaptation(run: Path, seed: int, *, style: str = 'dusk', suite: str = 'aligned',

@@ -98,11 +98,11 @@ STYLES: dict[str, CameraStyle] = {
                             thermal_noise=10.0, columns=8.0, pixels=6.0, offset=(5.0, -3.0),
                             tint=(1.0, 0.72, 0.4), gamma=1.8, rgb_blur=0.8, rgb_noise=14.0,
                             seed=1),
-    # a black-hot thermal camera of fixed range and deep stripes, whose scene has a sixth of the
+    # a black-hot thermal camera of fixed range and deep stripes, whose scene has a seventh of the
     # levels; an RGB camera at dusk, its gain turned up
-    'dusk': CameraStyle(curve=(140, 98), thermal_blur=1.2, thermal_noise=6.0, columns=6.0,
-                        pixels=4.0, offset=(5.0, -3.0), tint=(1.0, 0.72, 0.4), gamma=3.0,
-                        rgb_blur=1.2, rgb_noise=20.0, seed=1),
+    'dusk': CameraStyle(curve=(140, 105), thermal_blur=1.2, thermal_noise=6.0, columns=8.0,
+                        pixels=5.0, offset=(5.0, -3.0), tint=(1.0, 0.72, 0.4), gamma=3.5,
+                        rgb_blur=1.2, rgb_noise=24.0, seed=1),
 }
 """Name -> style, of the cameras that adaptation is tested on."""
 

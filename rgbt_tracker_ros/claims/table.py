@@ -282,7 +282,7 @@ TRIED_ADAPT = (
     '85.2, on the cameras of before 94.3): all the way 80.8 and 92.3, half the way 79.8 and 93.8; '
     'with the contrast of made-up scenes set without what is noise in the recordings, 79.0 and '
     '92.7; with boxes held to those of the old student besides (weight 2), 82.6 and 93.3, three '
-    'quarters of the way 81.6 and 93.7.')
+    'quarters of the way 81.6 and 93.7. The recipe has weight 4, which was not tried before.')
 _A = 'adapt/distilled'
 ADAPT = (
     Claim('D1.1', 'After `rgbt distill` on 2,000 unlabelled pairs of cameras of another style '

@@ -107,16 +107,21 @@ def test_only_a_norm_right_behind_a_convolution_is_folded(module, folded):
 
 # --- precision
 
-@pytest.mark.parametrize('flags, capability, has', [
-    ('fpu avx512f avx512_bf16 clzero', 'AVX512', True), ('fpu amx_bf16 amx_tile', 'AVX512', True),
-    ('fpu avx512f avx512_vnni', 'AVX512', False), ('fpu bf16', 'AVX512', False),
-    ('fpu avx512f avx512_bf16', 'AVX2', False), (None, 'AVX512', False)])
-def test_the_cpu_says_whether_it_has_bfloat16(flags, capability, has, tmp_path, monkeypatch):
+@pytest.mark.parametrize('vendor, flags, capability, has', [
+    ('AuthenticAMD', 'fpu avx512f avx512_bf16 clzero', 'AVX512', True),
+    ('GenuineIntel', 'fpu avx512f avx512_bf16', 'AVX512', False),
+    ('GenuineIntel', 'fpu avx512_bf16 amx_bf16 amx_tile', 'AVX512', True),
+    ('AuthenticAMD', 'fpu avx512f avx512_vnni', 'AVX512', False),
+    ('AuthenticAMD', 'fpu bf16', 'AVX512', False),
+    ('AuthenticAMD', 'fpu avx512f avx512_bf16', 'AVX2', False), ('', None, 'AVX512', False)])
+def test_the_cpu_says_whether_bfloat16_is_quick(vendor, flags, capability, has, tmp_path,
+                                                monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
     monkeypatch.setattr(precision, 'has_onednn', lambda: True)
     info = tmp_path / 'cpuinfo'
     if flags is not None:
-        info.write_text(f'processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n\n' * 2)
+        info.write_text(f'processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: {flags}\n'
+                        'bugs\t\t: none\n\n' * 2)
     assert cpu_has_bf16(info) == has
     monkeypatch.setattr(precision, 'has_onednn', lambda: False)
     assert not cpu_has_bf16(info)

@@ -123,6 +123,16 @@ def test_a_term_falls_to_0_and_is_over():
     assert not replace(term, until=1.0).is_over(1.0) and replace(term, until=1.0).weight_at(1) == 2
 
 
+@pytest.mark.parametrize('change, text', [
+    ({'weight': 0.0}, r'all terms \(a, b\) have weight 0'),
+    ({'until': 0.7}, r'until of all terms \(a, b\) is below 1: no loss is left after 0\.7')])
+def test_a_stage_that_runs_out_of_losses_is_refused(change, text):
+    one = Term('map_mse', SAME)
+    stage = graph_of(terms={'a': one, 'b': replace(one, until=0.5)}).stage
+    with pytest.raises(ValueError, match=text):
+        replace(stage, terms={n: replace(t, **change) for n, t in stage.terms.items()})
+
+
 # --- rates
 
 @pytest.mark.parametrize('schedule, expected', [

@@ -209,6 +209,13 @@ class Stage:
                                      f'{source!r}{suggest(source, (*self.passes, "batch"))}')
         if not self.terms:
             raise ValueError('there are no terms; at least one loss is needed')
+        weighed = {name: term.until for name, term in self.terms.items() if term.weight}
+        if not weighed:
+            raise ValueError(f'all terms ({", ".join(self.terms)}) have weight 0; at least one '
+                             'loss is needed')
+        if (last := max(weighed.values())) < 1:
+            raise ValueError(f'until of all terms ({", ".join(weighed)}) is below 1: no loss is '
+                             f'left after {last:g} of the steps; let one term go on to the end')
         for name, network in self.networks.items():
             for origin in network.from_:
                 if origin.network and not origin.stage and origin.network not in self.networks:

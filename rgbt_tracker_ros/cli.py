@@ -9,6 +9,7 @@ import sys
 from typing import NamedTuple
 
 from rgbt_tracker_ros import __version__
+from rgbt_tracker_ros.runtime.threads import wait_briefly
 
 
 class Command(NamedTuple):
@@ -46,8 +47,6 @@ COMMANDS = {
 _ENVIRONMENT = {
     # on a file that does not open they write lines of their own; ours says it in one
     'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8',
-    # threads of torch that spin while they wait are 20 times slower where other programs compute
-    'OMP_WAIT_POLICY': 'PASSIVE',
 }
 
 
@@ -78,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    wait_briefly()
     logging.basicConfig(format=f'rgbt {name}: %(levelname)s: %(message)s')
     module, function = COMMANDS[name].target.split(':')
     try:

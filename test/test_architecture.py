@@ -38,7 +38,7 @@ ROOMS = {
     'nodes': ('tracking', 'runtime', 'models', 'data', 'recording', 'visualization', 'msg'),
     'visualization': (),
     'cli': ('cli_track', 'cli_evaluate', 'cli_play', 'cli_record_info', 'demo', 'loop',
-            'distillation', 'adaptation', 'claims'),
+            'distillation', 'adaptation', 'claims', 'runtime.threads'),
     'cli_evaluate': ('ros_evaluation', 'processes', 'evaluation', 'data', 'command_line'),
     'cli_play': ('processes', 'data', 'command_line'),
     'cli_record_info': ('data', 'command_line'),

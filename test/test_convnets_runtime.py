@@ -11,6 +11,7 @@ import torch
 
 from rgbt_tracker_ros.models import checkpoint
 from rgbt_tracker_ros.runtime.eager import EagerStudent
+from rgbt_tracker_ros.runtime.threads import wait_briefly
 from rgbt_tracker_ros.types import Box
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -44,3 +45,10 @@ def test_a_loaded_network_answers_as_the_trained_one(name: str, tmp_path: Path) 
     np.testing.assert_allclose(found.logits, out.logits[0, 0], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(found.boxes, out.boxes[0], rtol=1e-3, atol=1e-2)
     assert 0 <= found.share_of_thermal(Box(20, 20, 16, 16), network.config.search_size) <= 1
+
+
+@pytest.mark.parametrize('users', [{}, {'OMP_WAIT_POLICY': 'ACTIVE'}, {'GOMP_SPINCOUNT': '7'}])
+def test_how_threads_wait_is_for_the_user_to_say(users: dict[str, str]) -> None:
+    environment = dict(users)
+    wait_briefly(environment)
+    assert environment == (users or {'OMP_WAIT_POLICY': 'PASSIVE', 'GOMP_SPINCOUNT': '20000'})

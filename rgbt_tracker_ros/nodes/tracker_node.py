@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import os
 import signal
 import sys
 
@@ -12,9 +11,8 @@ def main(args: Sequence[str] | None = None) -> None:
     # Until rclpy's handlers are there, which end the spinning, a signal ends the process at once;
     # Python's own would raise KeyboardInterrupt anywhere. Hence the imports here, not above.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Torch's threads would otherwise spin while they wait for each other, and on a machine that is
-    # busy keep from running whom they wait for: 450 ms instead of 47 at the 95th percentile.
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    from rgbt_tracker_ros.runtime.threads import wait_briefly
+    wait_briefly()
     # The executor waits for at most this long while the worker computes in Python.
     sys.setswitchinterval(1e-3)
     from rgbt_tracker_ros.nodes.lifecycle import TrackerNode

@@ -33,7 +33,14 @@ from rgbt_tracker_ros.claims.judge import (
     overall,
 )
 from rgbt_tracker_ros.claims.page import number, write_page
-from rgbt_tracker_ros.claims.store import arm_folder, collect, load_table, merged, save_table
+from rgbt_tracker_ros.claims.store import (
+    Result,
+    arm_folder,
+    collect,
+    counting,
+    load_table,
+    save_table,
+)
 from rgbt_tracker_ros.claims.table import CLAIMS, closed, diff
 from rgbt_tracker_ros.data.suites import SUITES
 from rgbt_tracker_ros.distillation.identity import stage_identity
@@ -88,7 +95,7 @@ def test_verdict(values: tuple[float, ...], bar: float | None, at_most: bool,
 
 def test_differences_are_paired_by_seed() -> None:
     """Seeds differ by far more than the arms do; a seed that one arm lacks is left out."""
-    results = merged(table(10, 50, 90, 70, arm='a'), table(9, 49.1, 88.9, arm='b'))
+    results = table(10, 50, 90, 70, arm='a') | table(9, 49.1, 88.9, arm='b')
     found = judge(Part('', diff('a', 'b', 'm'), 0.5), results)
     assert found.interval is not None and len(found.interval.values) == 3
     assert found.interval.mean == pytest.approx(1.0) and found.verdict is Verdict.HOLDS
@@ -151,8 +158,9 @@ def test_arms_train_share_and_rest(tmp_path: Path, capsys: pytest.CaptureFixture
     assert 'teacher: taken from' in capsys.readouterr().out
     results = collect(tmp_path, ['fake/student', 'fake/teacher', 'fake/none'])
     assert results['fake/teacher'].keys() == {1}
-    found = results['fake/student'][1]
-    assert {'s_sr', 's_pr', 'parameters', 'macs', 'cpu_seconds'} <= found.keys()
+    found, parent = results['fake/student'][1], results['fake/teacher'][1]
+    assert {'s_sr', 's_pr', 'parameters', 'macs', 'cpu_seconds'} <= found.metrics.keys()
+    assert len(found.weights) == 16 and found.weights != parent.weights
     file = arm_folder(tmp_path, SMALL.name, 1) / 'result.json'
     written = file.stat().st_mtime_ns
     assert worker.run_arm(SMALL, 1, tmp_path) and file.stat().st_mtime_ns == written
@@ -185,7 +193,8 @@ FAKES = {a.name: a for a in (
     Arm('f/parent', 'f', 's', (), first=True), Arm('g/other', 'g', 's', (), first=True))}
 WRITE = 'import json, pathlib, sys; p = pathlib.Path(sys.argv[1]); ' \
         'p.mkdir(parents=True, exist_ok=True); ' \
-        '(p / "result.json").write_text(json.dumps({"key": "k", "metrics": {"m": 1}}))'
+        '(p / "result.json").write_text(json.dumps({"key": "k", "weights": "", ' \
+        '"parents": {}, "metrics": {"m": 1}}))'
 
 
 class Fakes:
@@ -377,21 +386,44 @@ def test_page(tmp_path: Path) -> None:
 def test_the_page_is_made_again_from_its_results(tmp_path: Path,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     page, out = tmp_path / 'claims.md', tmp_path / 'runs'
-    save_table(tmp_path / 'claims' / cli.RESULTS, some_results())
+    save_table(tmp_path / 'claims' / cli.RESULTS, {arm: {s: Result(m, key_now(arm, s)) for s, m in
+                                                         seeds.items()}
+                                                   for arm, seeds in some_results().items()})
     args = ['--report-only', '--page', str(page), '--out', str(out)]
     assert cli.main(args) == 0 and 'B4.2   holds' in capsys.readouterr().out
     first = page.read_text()
     assert cli.main(args) == 0 and page.read_text() == first
     folder = arm_folder(out, 'cmd_rgbt/alone', 4)       # what was trained since then counts, too
     folder.mkdir(parents=True)
-    (folder / 'result.json').write_text(json.dumps({'key': 'k', 'metrics': {'pr': 1.0}}))
+    late = Result({'pr': 1.0}, key_now('cmd_rgbt/alone', 4))
+    (folder / 'result.json').write_text(json.dumps(late.as_dict()))
     assert cli.main(args) == 0
-    assert load_table(tmp_path / 'claims' / cli.RESULTS)['cmd_rgbt/alone'][4] == {'pr': 1.0}
+    assert load_table(tmp_path / 'claims' / cli.RESULTS)['cmd_rgbt/alone'][4] == late
+    (folder / 'result.json').write_text(json.dumps(replace(late, key='older').as_dict()))
+    assert cli.main(args) == 0 and 4 not in load_table(tmp_path / 'claims' / cli.RESULTS)[
+        'cmd_rgbt/alone']
+    assert 'left out: cmd_rgbt/alone 4, of another recipe' in capsys.readouterr().out
     (tmp_path / 'claims' / cli.RESULTS).write_text('[1')
     assert cli.main(args) == 2 and "can't be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('text', ['', '{', '{"metrics": 3}', '{"metrics": {"a": "b"}}'])
+def key_now(arm: str, seed: int) -> str:
+    return worker.key_of(ARMS[arm], worker.arm_recipe(ARMS[arm]), seed)
+
+
+def test_only_arms_of_the_same_parent_are_compared() -> None:
+    """A teacher that was trained again, on another processor, has none of its old students."""
+    old, new = (Result({}, 'k', weights) for weights in ('old', 'new'))
+    child = Result({}, 'k', 'c', {'a/teacher': 'old'})
+    results, others = counting({'a/teacher': {1: old, 2: new}, 'a/student': {
+        1: child, 2: child, 3: child}, 'gone': {1: old}}, lambda arm, seed: 'k' * (arm != 'gone'))
+    assert results == {'a/teacher': {1: old, 2: new}, 'a/student': {1: child}}
+    assert others == {'gone 1': 'of another recipe, or measured in another way', **{
+        f'a/student {s}': 'trained from another a/teacher' for s in (2, 3)}}
+
+
+@pytest.mark.parametrize('text', ['', '{', '[]', '{"metrics": 3}', '{"metrics": {"a": "b"}}',
+                                  '{"metrics": {}, "key": "", "weights": "", "parents": 3}'])
 def test_a_torn_result_is_none(tmp_path: Path, text: str) -> None:
     folder = arm_folder(tmp_path, 'f/late', 1)
     folder.mkdir(parents=True)

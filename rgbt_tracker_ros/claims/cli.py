@@ -112,14 +112,22 @@ def _run(args: argparse.Namespace) -> bool:
 
 
 def _report(args: argparse.Namespace) -> None:
+    from rgbt_tracker_ros.claims import store, worker
     from rgbt_tracker_ros.claims.arms import ARMS
     from rgbt_tracker_ros.claims.page import write_page
-    from rgbt_tracker_ros.claims.store import collect, load_table, merged, save_table
 
     folder = args.page.with_suffix('')
-    results = merged(load_table(folder / RESULTS), collect(args.out, ARMS))
-    save_table(folder / RESULTS, results)
-    verdicts = write_page(args.page, results)
+    recipes = {name: worker.arm_recipe(arm) for name, arm in ARMS.items()}
+
+    def key_of(arm: str, seed: int) -> str:
+        return worker.key_of(ARMS[arm], recipes[arm], seed) if arm in ARMS else ''
+
+    results, others = store.counting(store.merged(
+        store.load_table(folder / RESULTS), store.collect(args.out, ARMS)), key_of)
+    for name, why in others.items():
+        print(f'left out: {name}, {why}')
+    store.save_table(folder / RESULTS, results)
+    verdicts = write_page(args.page, store.figures(results))
     for claim, verdict in verdicts.items():
         print(f'{claim:6} {verdict.value}')
     print(args.page)

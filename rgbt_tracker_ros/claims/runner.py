@@ -168,7 +168,7 @@ class Runner:
         if status == 0 and found is not None:
             finished.add(job)
             if self.told is not None:
-                self.told(name, seed, found)
+                self.told(name, seed, found.metrics)
             return
         self.failed[job] = f'ended with status {status}: {_last_line(folder / "log.txt")}'
         tqdm.write(f'{name} seed {seed} failed: {self.failed[job]}')

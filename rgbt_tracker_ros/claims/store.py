@@ -1,14 +1,46 @@
 """Where the results of arms are kept, and how they are brought together."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from rgbt_tracker_ros.claims.judge import Results
 
-Table = dict[str, dict[int, dict[str, float]]]
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of an arm with a seed, and where they come from.
+
+    `key` is of all that describes it, `weights` of what was trained for it, `parents` of what the
+    arms had been trained to whose stages it took over. The same description trains to other
+    weights on another processor: only arms with the same parents can be compared in pairs.
+    """
+
+    metrics: dict[str, float]
+    key: str = ''
+    weights: str = ''
+    parents: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: Mapping[str, object]) -> Result:
+        """Return what `as_dict` made a JSON value of. :raises ValueError: it is none."""
+        try:
+            return cls({str(k): float(v) for k, v in value['metrics'].items()},  # type: ignore
+                       str(value['key']), str(value['weights']),
+                       {str(k): str(v) for k, v in value['parents'].items()})  # type: ignore
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f'no result of an arm: {error!r}') from error
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON values, figures with 6 digits."""
+        return {'key': self.key, 'weights': self.weights, 'parents': self.parents,
+                'metrics': {k: float(f'{v:.6g}') for k, v in sorted(self.metrics.items())}}
+
+
+Table = dict[str, dict[int, Result]]
 
 
 def arm_folder(out: Path, arm: str, seed: int) -> Path:
@@ -16,16 +48,24 @@ def arm_folder(out: Path, arm: str, seed: int) -> Path:
     return out / arm / f'seed{seed}'
 
 
-def read_result(folder: Path, key: str = '') -> dict[str, float] | None:
+def digest(folder: Path) -> str:
+    """Return a digest of the networks that a stage left in its folder; '' where there are none."""
+    found = hashlib.sha256()
+    files = sorted(folder.glob('*.safetensors'))
+    for file in files:
+        found.update(file.name.encode() + b'\0' + file.read_bytes())
+    return found.hexdigest()[:16] if files else ''
+
+
+def read_result(folder: Path, key: str = '') -> Result | None:
     """Return the figures of an arm that has come to its end, None where there are none, or not
     of this `key`.
     """
     try:
-        result: dict[str, Any] = json.loads((folder / 'result.json').read_text())
-        found = {str(k): float(v) for k, v in result['metrics'].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # torn, or foreign
+        result = Result.of(json.loads((folder / 'result.json').read_text()))
+    except (OSError, ValueError, TypeError):  # torn, or foreign
         return None
-    return found if key in ('', result.get('key')) else None
+    return result if key in ('', result.key) else None
 
 
 def collect(out: Path, arms: Iterable[str]) -> Table:
@@ -39,14 +79,39 @@ def collect(out: Path, arms: Iterable[str]) -> Table:
     return table
 
 
-def save_table(path: Path, results: Results) -> None:
-    """Keep results as a small JSON file: 6 digits."""
-    rounded = {arm: {str(seed): {k: float(f'{v:.6g}') for k, v in sorted(metrics.items())}
-                     for seed, metrics in sorted(seeds.items())}
-               for arm, seeds in sorted(results.items())}
+def counting(table: Table, key_of: Callable[[str, int], str]) -> tuple[Table, dict[str, str]]:
+    """Return the results that count, and why others do not, by 'ARM SEED'.
+
+    :param key_of: key of an arm with a seed as it would be trained now; '' for no such arm.
+    """
+    left: Table = {}
+    out: dict[str, str] = {}
+    for arm, seeds in table.items():
+        for seed, one in seeds.items():
+            parent = next((p for p, weights in one.parents.items() if weights != getattr(
+                table.get(p, {}).get(seed), 'weights', None)), None)
+            if one.key != key_of(arm, seed):
+                out[f'{arm} {seed}'] = 'of another recipe, or measured in another way'
+            elif parent is not None:
+                out[f'{arm} {seed}'] = f'trained from another {parent}'
+            else:
+                left.setdefault(arm, {})[seed] = one
+    return left, out
+
+
+def figures(table: Table) -> Results:
+    """Return arm -> seed -> the figures alone, as claims are judged by them."""
+    return {arm: {seed: one.metrics for seed, one in seeds.items()}
+            for arm, seeds in table.items()}
+
+
+def save_table(path: Path, table: Table) -> None:
+    """Keep results as a small JSON file."""
+    values = {arm: {str(seed): one.as_dict() for seed, one in sorted(seeds.items())}
+              for arm, seeds in sorted(table.items())}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix('.part')
-    part.write_text(json.dumps(rounded, indent=1) + '\n')
+    part.write_text(json.dumps(values, indent=1) + '\n')
     part.replace(path)
 
 
@@ -58,8 +123,7 @@ def load_table(path: Path) -> Table:
     if not path.is_file():
         return {}
     try:
-        return {str(arm): {int(seed): {str(k): float(v) for k, v in metrics.items()}
-                           for seed, metrics in seeds.items()}
+        return {str(arm): {int(seed): Result.of(one) for seed, one in seeds.items()}
                 for arm, seeds in json.loads(path.read_text()).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} can't be read: {error}; delete it, and run rgbt claims "

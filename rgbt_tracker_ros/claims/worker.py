@@ -15,7 +15,7 @@ import torch
 
 from rgbt_tracker_ros.claims.arms import ADAPT, ARMS, NOTHING, Arm
 from rgbt_tracker_ros.claims.measures import measure
-from rgbt_tracker_ros.claims.store import arm_folder, read_result
+from rgbt_tracker_ros.claims.store import Result, arm_folder, digest, read_result
 from rgbt_tracker_ros.distillation import resume
 from rgbt_tracker_ros.distillation.identity import run_identity, stage_identity
 from rgbt_tracker_ros.distillation.recipe import Recipe, load_recipe
@@ -71,8 +71,10 @@ def _run(arm: Arm, seed: int, out: Path, folder: Path, recipe: Recipe) -> bool:
     metrics = measure(arm, recipe, folder / 'run', seed)
     if seconds:
         metrics['cpu_seconds'] = seconds
-    resume.write_json(folder / 'result.json', {'key': key, 'arm': arm.name, 'seed': seed,
-                                               'metrics': metrics})
+    parents = {name: read_result(arm_folder(out, name, seed)) for name in arm.needs}
+    resume.write_json(folder / 'result.json', {'arm': arm.name, 'seed': seed, **Result(
+        metrics, key, digest(folder / 'run' / arm.stage) if arm.stage else '',
+        {name: one.weights for name, one in parents.items() if one}).as_dict()})
     return True
 
 

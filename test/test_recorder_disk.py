@@ -162,6 +162,24 @@ def test_a_folder_that_can_not_be_written(tmp_path):
         Recorder(settings(tmp_path / 'file' / 'here'))
 
 
+def test_what_a_killed_recorder_left_and_can_not_be_removed_is_named(tmp_path):
+    (tmp_path / 'r_0000.partial' / 'reserve' / 'in it').mkdir(parents=True)
+    for _ in range(2):      # no lock is left behind
+        with pytest.raises(RecordingError, match=r'r_0000\.partial/reserve is in the way'):
+            Recorder(settings(tmp_path))
+    shutil.rmtree(tmp_path / 'r_0000.partial')
+    assert Recorder(settings(tmp_path)).stop()
+
+
+def test_the_reserve_holds_a_pair_of_any_size(tmp_path, monkeypatch):
+    asked = []
+    allocate = reserved_file.os.posix_fallocate
+    monkeypatch.setattr(reserved_file.os, 'posix_fallocate',
+                        lambda fd, at, size: (asked.append(size), allocate(fd, at, size))[1])
+    record(settings(tmp_path, chunk_bytes=1000), PAIRS[0])
+    assert asked[0] >= 2 * (1000 + PAIRS[0].size)
+
+
 @pytest.mark.parametrize('name', ['', '../x', 'a/b', '.hidden', 'a b'])
 def test_names_that_are_no_file_names(name, tmp_path):
     with pytest.raises(RecordingError, match=r'it must be a file name'):

@@ -184,6 +184,17 @@ def test_tracks_belong_to_the_pair_of_their_stamp(tmp_path: Path) -> None:
     np.testing.assert_array_equal(boxes.truth[2], (2, 5, 10, 8))
 
 
+@pytest.mark.parametrize('rgb, thermal, count', [
+    ('camera', 'boson', FRAMES - 1), ('color', 'camera', 0), ('camera', 'camera', FRAMES - 1),
+    ('', '', FRAMES - 1)])
+def test_tracks_in_px_of_the_thermal_image_are_left_out(
+        rgb: str, thermal: str, count: int, tmp_path: Path) -> None:
+    streams = {'rgb': {'topic': RGB, 'frame_id': rgb},
+               'thermal': {'topic': THERMAL, 'frame_id': thermal}}
+    segment(tmp_path, tracks=True, streams=streams)
+    assert len(list(frames_of(open_layout('recording', tmp_path)['walk_0000']).tracks())) == count
+
+
 def test_boxes_beside_a_segment_are_read(tmp_path: Path) -> None:
     path = segment(tmp_path)
     write(path / 'groundtruth.csv', 'frame,x,y,w,h\n1,5,5,10,8\n')

@@ -62,18 +62,30 @@ class SegmentFrames(BagFrames):
         numbers = (self.pairing.rgb, self.pairing.thermal)[side]
         return self.file.read(self.file.messages(self.topics[side]), int(numbers[pair]))
 
+    def _frames(self) -> tuple[str, str]:
+        """Return the frames of RGB and thermal; '' where the manifest can't tell."""
+        try:
+            streams = read_manifest(self.path)['streams']
+            return str(streams['rgb']['frame_id']), str(streams['thermal']['frame_id'])
+        except (LayoutError, KeyError, TypeError):
+            return '', ''
+
     def tracks(self) -> Iterator[Tracked]:
         """Yield what the tracker said of the pairs, where it ran; tracks without a pair are left
-        out (those of pairs that a gate left out, or of the segment before).
+        out (those of pairs that a gate left out, or of the segment before), and so are those in
+        px of the thermal image: their target was given while RGB was missing.
 
         :raises LayoutError: if a message can't be read.
         """
         number = {int(s): n for n, s in enumerate(self.pairing.stamps)}
+        rgb, thermal = self._frames()
         with self.open() as bag:
             for topic in (t for t, kind in bag.topics.items() if kind == TRACK):
                 for stamp, message in zip(self.file.messages(topic).stamps, bag.messages(topic),
                                           strict=True):
-                    if (pair := number.get(int(stamp))) is not None:
+                    frame = message.header.frame_id
+                    pair = number.get(int(stamp))
+                    if pair is not None and (frame in ('', rgb) or frame != thermal):
                         b = message.box
                         yield Tracked(pair, Box(b.x, b.y, b.w, b.h), message.confidence,
                                       State(message.state), message.target_id)

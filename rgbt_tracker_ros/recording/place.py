@@ -59,10 +59,19 @@ class Place:
                 raise RecordingError(f'{directory} can not be locked: {error.strerror}') from error
             raise RecordingError(f'another recorder writes {recording!r} in {directory}; give one '
                                  'of the two another `recording` or `output_dir`') from error
-        for left in directory.glob(f'.{recording}_*.deleting'):
+        try:
+            self._tidy()
+        except OSError as error:
+            os.close(self._lock)
+            raise RecordingError(f'{error.filename or directory} is in the way: '
+                                 f'{error.strerror}') from error
+
+    def _tidy(self) -> None:
+        """Remove what a process that was killed has left and nobody reads."""
+        for left in self.directory.glob(f'.{self.recording}_*.deleting'):
             shutil.rmtree(left, ignore_errors=True)     # tried again at the next start
         for stored in self.segments():
-            if stored.path.name.endswith(PARTIAL):      # of a process that was killed
+            if stored.path.name.endswith(PARTIAL):
                 (stored.path / RESERVE).unlink(missing_ok=True)
 
     def segments(self) -> list[Stored]:

@@ -329,7 +329,7 @@ class Recorder:
             settings.compression, gates,
             {s: StreamCounts(m.source.topic, m.source.type)
              for s, m in (('rgb', pair.rgb), ('thermal', pair.thermal))}, settings.offset)
-        self._segment = Segment(folder, manifest, settings.chunk_bytes)
+        self._segment = Segment(folder, manifest, settings.chunk_bytes, pair.size)
         self._next = number + 1
         self._flushed = monotonic()
         for stream, info in list(self._infos.items()):

@@ -14,7 +14,7 @@ from rgbt_tracker_ros.recording.place import PARTIAL, RESERVE
 from rgbt_tracker_ros.recording.raw_images import RawCompressed, RawImage
 from rgbt_tracker_ros.recording.reserved_file import ReservedFile, sync_folder, write_durably
 
-LARGEST = 8 << 20       # bytes of the reserve, besides two chunks: a last image and the summary
+LARGEST = 8 << 20       # bytes of the reserve, besides two chunks and a pair: the summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,11 @@ class _Open:
 class Segment:
     """Between opening and `close` (or `abandon`). Not thread-safe."""
 
-    def __init__(self, folder: Path, manifest: Manifest, chunk_bytes: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, chunk_bytes: int,
+                 pair_bytes: int = 0) -> None:
         """Make `folder` with PARTIAL at its end, and the files in it.
 
+        :param pair_bytes: of a pair, by which a chunk may be longer than `chunk_bytes`.
         :raises OSError: if that is impossible.
         """
         self.folder = folder
@@ -74,7 +76,7 @@ class Segment:
         try:
             manifest.write(self.partial)
             self._stream = ReservedFile(self.partial / manifest.file, self.partial / RESERVE,
-                                        2 * chunk_bytes + LARGEST)
+                                        2 * chunk_bytes + pair_bytes + LARGEST)
         except OSError:
             for path in self.partial.iterdir():
                 path.unlink()

@@ -121,6 +121,9 @@ def test_the_full_scale_trains_on_lasher(name: str, tmp_path: Path, lasher: Path
     network.eval()
     batch = batch_of([1], network.config.template_size, network.config.search_size)
     assert all(v.isfinite().all() for v in network.taps(batch).values())
+    # pseudo boxes do not tell hits from misses
+    assert ('held_out' in checkpoint.load(tmp_path / 'out' / 'student.safetensors')[1]) == (
+        name != 'cmd_tir')
 
 
 @pytest.mark.parametrize(('name', 'start', 'text'), [

@@ -574,6 +574,9 @@ def test_imitation_of_a_dense_head_is_free_for_a_copy_and_looks_where_the_teache
     assert dense_response(score, there, score, boxes)['box'].item() == pytest.approx(
         1 + (hull - union) / hull, abs=0.01)
     assert dense_boxes(there, score, boxes) == dense_response(score, there, score, boxes)['box']
+    second = torch.cat([there, boxes]), torch.cat([score, score]), torch.cat([boxes, boxes])
+    assert dense_boxes(*second, torch.tensor([2.0, 0.0])) == dense_boxes(there, score, boxes)
+    assert dense_boxes(*second, torch.tensor([0.0, 1.0])) < 1e-6
     # quality focal loss of one cell, certain of the contrary: |p - q|^2 times cross entropy
     wrong = score.clone()
     wrong[0, 0, 1, 2] = -9.0

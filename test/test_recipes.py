@@ -128,6 +128,9 @@ def teacher_of(recipe):
     ('stages.student.networks.student.from=[{stage: nobody, network: x}]', "is 'nobody'"),
     ('stages.student.networks.student.from=[{stage: teacher, network: x}]', "network is 'x'"),
     ('stages.teacher.networks.teacher.frozen=["*"]', "teacher does not train 'teacher'"),
+    ('result.calibration.samples=-1', 'result.calibration: samples is -1'),
+    ('result=null', 'result is None; it must be a mapping'), ('stages=null', 'stages is None'),
+    ('stages.teacher.networks=3', 'networks.teacher: give its type'),
     ('result.stage=last', "result.stage is 'last'"),
     ('result.network=last', "result.network is 'last'")])
 def test_wrong_settings_name_the_place(text, error):
@@ -199,6 +202,16 @@ def test_a_data_set_without_its_folder_is_asked_for(tmp_path):
         check(recipe, Setting(), torch.device('cpu'))
     with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
         check(recipe, Setting(data=tmp_path), torch.device('cpu'))
+
+
+def test_the_list_does_not_count_what_a_pass_is_given():
+    '''The student's search crop is scored by the teacher's filters: it makes none of its own.'''
+    passes = cli_recipes.describe(load_recipe('cmd_tir', 'tiny'))['stages']['cmd']['passes']
+    assert passes['down'] == passes['up'] < passes['teacher'] == passes['thermal']
+
+
+def test_pseudo_boxes_calibrate_nothing():
+    assert load_recipe('cmd_tir', 'full').result.calibration.samples == 0
 
 
 def test_the_list_tells_needs_and_costs(tmp_path, capsys):

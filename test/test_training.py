@@ -25,6 +25,7 @@ from rgbt_tracker_ros.distillation.recipe import with_precision
 from rgbt_tracker_ros.distillation.resume import ResumeError, difference
 from rgbt_tracker_ros.distillation.schema import RecipeError
 from rgbt_tracker_ros.distillation.stages import Setting
+from rgbt_tracker_ros.distillation.train_log import TrainLog
 from rgbt_tracker_ros.distillation.trainer import Options, Trainer
 from rgbt_tracker_ros.models import checkpoint
 from rgbt_tracker_ros.models.pretrained import PretrainedError
@@ -302,6 +303,18 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         train(recipe, tmp_path)
     assert (tmp_path / 'resume.pt').read_bytes() == before
     assert not list(tmp_path.rglob('*.part'))
+
+
+def test_a_disk_that_is_full_for_the_log_is_named(tmp_path, monkeypatch):
+    full = tmp_path / 'student'
+    full.mkdir(parents=True)
+    (full / 'log.csv').symlink_to('/dev/full')
+    log = TrainLog(full, 'student', 0, 3)
+    log.row(1, {'loss': 1.0})
+    with pytest.raises(OSError, match=r"No space left.*student/log\.csv"):
+        log.flush()
+    with pytest.raises(OSError, match=r'log\.csv'):
+        log.close()
 
 
 @pytest.mark.parametrize('change, setting, text', [

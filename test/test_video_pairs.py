@@ -14,7 +14,7 @@ from rgbt_tracker_ros.data.crops import collate, cut, inside_major, shows_image,
 from rgbt_tracker_ros.data.jitter import CropView, jittered
 from rgbt_tracker_ros.data.options import OptionError
 from rgbt_tracker_ros.data.pair_sources import CropSizes, build_source
-from rgbt_tracker_ros.data.sequence import Frames, Sequence
+from rgbt_tracker_ros.data.sequence import Frames, LayoutError, Sequence
 from rgbt_tracker_ros.data.unlabelled_videos import Detection, Unlabelled, UnlabelledVideos
 from rgbt_tracker_ros.data.video_pairs import VideoPairs
 from rgbt_tracker_ros.tracking.geometry import Crop
@@ -263,19 +263,51 @@ def test_bad_options_are_named(kind, options, message):
         build_source(kind, 0, SMALL, **options)
 
 
-@pytest.mark.parametrize('kind', ['videos', 'unlabelled_videos'])
-def test_a_data_set_is_read_from_the_disk(tmp_path, kind):
+def on_disk(root, labelled=True):
     for name in ('first', 'second'):
         frames = Moving(24)
         for folder in ('visible', 'infrared'):
-            (tmp_path / name / folder).mkdir(parents=True)
+            (root / name / folder).mkdir(parents=True)
         for i in range(24):
             pair = frames.pair(i)
-            cv2.imwrite(str(tmp_path / name / 'visible' / f'{i:04d}.png'), pair.rgb[..., ::-1])
-            cv2.imwrite(str(tmp_path / name / 'infrared' / f'{i:04d}.png'), pair.thermal)
+            cv2.imwrite(str(root / name / 'visible' / f'{i:04d}.png'), pair.rgb[..., ::-1])
+            cv2.imwrite(str(root / name / 'infrared' / f'{i:04d}.png'), pair.thermal)
         rows = (','.join(f'{v:g}' for v in frames.box(i).as_tuple()) for i in range(24))
-        (tmp_path / name / 'init.txt').write_text('\n'.join(rows) + '\n')
-    options = {'layout': 'lasher', 'root': str(tmp_path)}
+        if labelled:
+            (root / name / 'init.txt').write_text('\n'.join(rows) + '\n')
+    return {'layout': 'lasher', 'root': str(root)}
+
+
+def test_what_needs_no_labels_does_not_ask_for_them(tmp_path):
+    options = on_disk(tmp_path, labelled=False)
+    batch = build_source('unlabelled_videos', 0, SMALL, **options).batch(range(3))
+    assert (batch['search_present'] == 1).all()
+    (tmp_path / 'first' / 'init.txt').write_text('1,2,3,4\n' * 5)   # nor looks at those there are
+    build_source('unlabelled_videos', 0, SMALL, **options)
+    with pytest.raises(LayoutError, match='5 rows'):
+        build_source('videos', 0, SMALL, **options)
+
+
+def test_sequences_that_are_on_the_list_and_not_there_are_told(tmp_path, caplog):
+    options = on_disk(tmp_path)
+    (tmp_path / 'testingsetList.txt').write_text('first\nnone\nsecond\n')
+    build_source('videos', 0, SMALL, **options)
+    assert '1 of the 3 sequences of the official list are not there: none' in caplog.text
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_an_image_that_can_not_be_decoded_is_named_by_any_process(tmp_path, workers):
+    options = on_disk(tmp_path)
+    for file in tmp_path.rglob('*.png'):
+        file.write_bytes(b'no picture')
+    batches = build_source('videos', 0, SMALL, **options).iterate([[0, 1]], workers=workers)
+    with pytest.raises(LayoutError, match=r"\.png, row .*can't be decoded"):
+        list(batches)
+
+
+@pytest.mark.parametrize('kind', ['videos', 'unlabelled_videos'])
+def test_a_data_set_is_read_from_the_disk(tmp_path, kind):
+    options = on_disk(tmp_path)
     batch = build_source(kind, 0, SMALL, **options).batch(range(6))
     assert batch['search_rgb'].shape == (6, 3, 64, 64)
     assert (batch['search_present'] == 1).all() and batch['search_thermal'].float().std() > 5

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -95,10 +95,12 @@ class PairSource(ABC):
             for indices in index_batches:
                 yield self.batch(indices, device)
             return
-        loader: DataLoader[Batch] = DataLoader(
+        loader: DataLoader[Batch | _Failure] = DataLoader(
             _Batches(self), batch_size=None, sampler=index_batches, num_workers=workers,
             prefetch_factor=3, worker_init_fn=_one_thread, pin_memory=device.type == 'cuda')
         for batch in _started(loader):
+            if isinstance(batch, _Failure):
+                raise batch.error
             yield {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
@@ -125,17 +127,26 @@ class RenderedSource(PairSource):
 _CACHED = 2 ** 18  # px of pictures drawn at a time
 
 
-class _Batches(Dataset[Batch]):
+class _Failure(NamedTuple):
+    """What a process ran into. DataLoader itself would make another error of it."""
+
+    error: Exception
+
+
+class _Batches(Dataset['Batch | _Failure']):
     """A source as DataLoader wants it: what it calls an index is a list of sample numbers."""
 
     def __init__(self, source: PairSource) -> None:
         self.source = source
 
-    def __getitem__(self, index: Any) -> Batch:
-        return self.source.batch(index, 'cpu')
+    def __getitem__(self, index: Any) -> Batch | _Failure:
+        try:
+            return self.source.batch(index, 'cpu')
+        except (ValueError, OSError) as error:  # what the user can put right
+            return _Failure(error)
 
 
-def _started(loader: DataLoader[Batch]) -> Iterator[Batch]:
+def _started(loader: DataLoader[Batch | _Failure]) -> Iterator[Batch | _Failure]:
     """Start a loader's processes with one thread each.
 
     OpenCV's threads are stopped here, before the fork: a child that tried to would wait for ever

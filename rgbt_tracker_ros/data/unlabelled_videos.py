@@ -17,6 +17,7 @@ import torch
 
 from rgbt_tracker_ros.data.crops import collate, cut, inside_major
 from rgbt_tracker_ros.data.jitter import CropView, jittered
+from rgbt_tracker_ros.data.layouts.table import FOLDER_LAYOUTS
 from rgbt_tracker_ros.data.options import OptionError, number, one_of
 from rgbt_tracker_ros.data.pair_sources import Batch, CropSizes, PairSource
 from rgbt_tracker_ros.data.pseudo_boxes import BOXES, Detections, pseudo_boxes
@@ -129,7 +130,10 @@ class UnlabelledVideos(PairSource):
         super().__init__(seed, crops, **options)
         o = self.options
         if opened is None:
-            opened = open_sequences(self.kind, o.layout, o.root, o.layout_options, o.sequences)
+            # labels are not needed, and not looked for
+            truth = {'truth': False} if o.layout in FOLDER_LAYOUTS else {}
+            opened = open_sequences(self.kind, o.layout, o.root, truth | o.layout_options,
+                                    o.sequences)
         self._sequences = [Unlabelled(s.name, s.frames) for s in opened if len(s.frames)]
         if not self._sequences:
             raise OptionError('unlabelled_videos: there is no frame in any sequence')

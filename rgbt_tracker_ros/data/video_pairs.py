@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Numbers
 from dataclasses import dataclass, field
+import logging
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from rgbt_tracker_ros.data.sequence import Sequence
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.types import Box
 
+_log = logging.getLogger(__name__)
 _LEAST_FRAMES, _LEAST_VISIBLE = 20, 5
 _ATTEMPTS = 50
 
@@ -60,7 +62,8 @@ _DATASET_KEYS = ('layout', 'root', 'layout_options', 'ratio')
 
 def open_sequences(kind: str, layout: str, root: str, layout_options: dict[str, Any],
                    names: Numbers[str]) -> list[Sequence]:
-    """Open the sequences of a data set; no image is read.
+    """Open the sequences of a data set; no image is read. Warn of those that its list has and the
+    disk has not.
 
     :param names: which; all if empty.
     :raises OptionError: if layout or root is missing, or there is no sequence of that name.
@@ -70,6 +73,10 @@ def open_sequences(kind: str, layout: str, root: str, layout_options: dict[str, 
         if not value:
             raise OptionError(f'{kind}: option {key!r} must be given')
     dataset = open_layout(layout, root, **layout_options)
+    if dataset.missing and not names:
+        _log.warning('%s: %d of the %d sequences of the official list are not there: %s%s', root,
+                     len(dataset.missing), len(dataset.missing) + len(dataset.sequence_names),
+                     ', '.join(dataset.missing[:3]), ', ...' if dataset.missing[3:] else '')
     unknown = sorted(set(names) - set(dataset.sequence_names))
     if unknown:
         raise OptionError(f'{kind}: sequences: {root} has no {", ".join(unknown)}; it has '

@@ -5,11 +5,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rgbt_tracker_ros.distillation.recipe import Recipe, load_recipe, names, scales
 from rgbt_tracker_ros.distillation.resume import write_json
 from rgbt_tracker_ros.distillation.schema import RecipeError, suggest
+
+if TYPE_CHECKING:
+    from rgbt_tracker_ros.models.network import Taps
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,18 +58,26 @@ def describe(recipe: Recipe) -> dict[str, Any]:
     """
     from rgbt_tracker_ros.distillation.graph import needed_passes
     from rgbt_tracker_ros.models.network import Network
-    from rgbt_tracker_ros.models.profile import on_meta, parameters, tracking_macs, training_macs
+    from rgbt_tracker_ros.models.profile import (
+        blank,
+        on_meta,
+        parameters,
+        tracking_macs,
+        training_pass,
+    )
 
     stages: dict[str, Any] = {}
     for name, stage in recipe.stages.items():
         networks: dict[str, Network] = {k: on_meta(n.type, **n.config)
                                         for k, n in stage.networks.items()}
-        passes = {}
+        passes: dict[str, int] = {}
+        given: dict[str, Taps] = {}
         for key in needed_passes(stage):
             one = stage.passes[key]
-            options = {k: v for k, v in one.options.items()
-                       if not (isinstance(v, str) and v.startswith('@'))}
-            passes[key] = training_macs(networks[one.network], **options).layers
+            given['batch'] = blank(networks[one.network])
+            cost, given[key] = training_pass(networks[one.network], **{
+                k: _looked_up(v, given) for k, v in one.options.items()})
+            passes[key] = cost.layers
         stages[name] = {
             'networks': {k: {'type': stage.networks[k].type,
                              'parameters': parameters(n),
@@ -84,6 +95,14 @@ def describe(recipe: Recipe) -> dict[str, Any]:
             'paper': recipe.paper, 'reconstructed': recipe.reconstructed, 'needs': recipe.needs,
             'student': {'parameters': result['tracking_parameters'],
                         'macs': result['tracking_macs']}, 'stages': stages}
+
+
+def _looked_up(option: Any, given: dict[str, Taps]) -> Any:
+    """Return the value of a pass's option: '@PASS:TAP' is what an earlier pass gave."""
+    if not (isinstance(option, str) and option.startswith('@')):
+        return option
+    source, _, tap = option[1:].partition(':')
+    return given[source][tap]
 
 
 def _text(one: dict[str, Any]) -> str:

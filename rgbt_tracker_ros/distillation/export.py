@@ -63,8 +63,10 @@ class Card:
                          f'{held["hits"]:.1%} of {held["samples"]} samples')
         why = 'the recipe names no labelled samples' if not held else \
             f'{"all" if held["hits"] else "none"} of the samples are hits'
-        lines.append(f'  confidence   calibrated, expected error {fit["ece"]:.3f}' if fit else
-                     f'  confidence   not calibrated: {why}; thresholds may need other values')
+        lines.append(
+            f'  confidence   not calibrated: {why}; thresholds may need other values' if not fit
+            else f'  confidence   calibrated, expected error {fit["ece"]:.3f}' if 'ece' in fit
+            else f'  confidence   calibrated as before: {why}')
         return '\n'.join(lines)
 
 
@@ -77,8 +79,8 @@ def export(recipe: Recipe, setting: Setting, file: Path, out: Path, *, stage: st
     :param out: the file to write; an old one stays until the new one is found to be good.
     :param stage: that it was trained in ('': the recipe's last); the confidence is fitted to
         samples of that stage's data unless the recipe names others, drawn with another seed.
-    :param samples: how many; None: the recipe's. :param more: JSON values that the file shall say
-        of itself beside those it always does.
+    :param samples: how many; None: the recipe's, whose 0 is none in any case.
+    :param more: JSON values that the file shall say of itself beside those it always does.
     :raises CheckpointError: `file` can't be used. :raises RecipeError, ValueError: the data can't.
     :raises ExportError: what was written answers differently. :raises OSError: `out` can't be
         written.
@@ -107,7 +109,7 @@ def _calibrated(recipe: Recipe, setting: Setting, stage: str, student: Network,
                 device: torch.device | str, samples: int | None, workers: int) -> dict[str, Any]:
     """Return what the network does on samples kept aside, and the confidence fitted to it."""
     how = recipe.result.calibration
-    if how is None:
+    if not how.samples:
         return {}
     source = make_source('result.calibration.data', how.data or recipe.stages[stage].data,
                          derive(setting.seed, SEED), crops_of(stage, {'student': student}),

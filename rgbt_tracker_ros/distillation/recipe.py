@@ -28,12 +28,16 @@ FOLDER = Path(__file__).parent / 'recipes'
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the confidence of the result is fitted: `samples` of `data` (the stage's own where
-    None), drawn with another seed.
+    """How the confidence of the result is fitted: `samples` (0: not at all) of `data` (the
+    stage's own where None), drawn with another seed.
     """
 
     samples: int = 2048
     data: Data | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 0:
+            raise ValueError(f'samples is {self.samples}; it must be 0 (no calibration) or more')
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Result:
 
     stage: str
     network: str
-    calibration: Calibration | None = field(default_factory=Calibration)
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def load_recipe(name: str, scale: str = '', overrides: Sequence[str] = (),
     raw = merge({'result': file.result, 'stages': file.stages}, file.scales[scale])
     for text_ in overrides:
         override(raw, text_)
-    _inherit(raw['stages'], str(path))
+    _inherit(raw.get('stages'), str(path))
     for stage in raw['stages'].values():
         if isinstance(stage, dict) and isinstance(stage.get('steps'), int):
             stage['steps'] = max(1, round(stage['steps'] * steps_scale))
@@ -105,7 +109,7 @@ def load_recipe(name: str, scale: str = '', overrides: Sequence[str] = (),
     for key, values in raw['stages'].items():
         stages[key] = build(Stage, values, f'{path}: stages.{key}')
         _check_origins(stages, key, str(path))
-    result = build(Result, raw['result'], f'{path}: result')
+    result = build(Result, raw.get('result'), f'{path}: result')
     if result.stage not in stages:
         raise RecipeError(f'{path}: result.stage is {result.stage!r}'
                           f'{suggest(result.stage, stages)}')
@@ -198,8 +202,9 @@ def _inherit(stages: Any, path: str) -> None:
             if isinstance(origins, dict):
                 network['from'] = origins = [origins]
             first = origins[0] if isinstance(origins[0], dict) else {}
-            other = stages.get(first.get('stage', name), {}).get('networks', {}).get(
-                first.get('network'))
+            of = stages.get(first.get('stage', name))
+            others = of.get('networks') if isinstance(of, dict) else None
+            other = others.get(first.get('network')) if isinstance(others, dict) else None
             if not isinstance(other, dict) or 'type' not in other or first.get('map'):
                 raise RecipeError(f'{path}: stages.{name}.networks.{key}: give its type, or the '
                                   'network of an earlier stage that it starts from')

@@ -1,7 +1,8 @@
 """The state of a training on disk: what a kill leaves behind is either the old file or the new."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,17 @@ class ResumeError(ValueError):
     """A run's folder that holds another run, or a damaged one."""
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give errors of the system that do not say which file they are about the name of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Have `write` make a file beside `path`, then put it in its place in one step.
 
@@ -21,8 +33,9 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix('.part')
     try:
-        write(part)
-        part.replace(path)
+        with naming(part):
+            write(part)
+            part.replace(path)
     except RuntimeError as error:  # what torch makes of a full disk
         raise OSError(f"{part} can't be written; is the disk full? "
                       f'({_first_line(error)})') from error

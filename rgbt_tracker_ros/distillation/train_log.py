@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rgbt_tracker_ros.distillation.plots import plot_losses
+from rgbt_tracker_ros.distillation.resume import naming
 
 
 class TrainLog:
@@ -71,19 +72,23 @@ class TrainLog:
     def flush(self) -> None:
         """Bring the log to the disk."""
         if self.writes:
-            self._file.flush()
+            with naming(self.path):
+                self._file.flush()
 
     def plot(self) -> None:
         """Draw the losses so far beside the log. :raises OSError: it can't be written."""
         if self.writes:
             self.flush()
-            plot_losses(self.path, self.path.with_name('losses.png'))
+            picture = self.path.with_name('losses.png')
+            with naming(picture):
+                plot_losses(self.path, picture)
 
     def close(self) -> None:
         """End the log."""
         self._bar.close()
         if self.writes:
-            self._file.close()
+            with naming(self.path):
+                self._file.close()
         if self._events is not None:
             self._events.close()
 

@@ -134,7 +134,9 @@ class Trainer:
         """Tell whether a stage was trained here, or can be taken from another run."""
         wanted = stage_identity(self.recipe, self.setting, name)
         record = self.folder(name) / RECORD
-        if (theirs := resume.read_json(record)) is not None:
+        theirs = resume.read_json(record)
+        self.fabric.barrier()  # all have looked before one of them takes it from elsewhere
+        if theirs is not None:
             resume.same(theirs['identity'], wanted, record)
             return True
         for run in self.options.reuse:

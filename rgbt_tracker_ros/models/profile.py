@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rgbt_tracker_ros.models.network import Batch, Network
+from rgbt_tracker_ros.models.network import Batch, Network, Taps
 from rgbt_tracker_ros.models.registry import build
 
 
@@ -44,7 +44,7 @@ def tracking_macs(network: Network) -> Macs:
 
     Papers count the template in every frame, though what is cached of it costs but once.
     """
-    batch = _blank(network)
+    batch = blank(network)
 
     def run() -> None:
         template = network.encode_template(batch['template_rgb'], batch['template_thermal'],
@@ -56,8 +56,14 @@ def tracking_macs(network: Network) -> Macs:
 
 def training_macs(network: Network, **options: Any) -> Macs:
     """Count the forward half of a training step for one sample, with all branches."""
-    batch = _blank(network)
-    return count(network, lambda: network.taps(batch, **options))
+    return training_pass(network, **options)[0]
+
+
+def training_pass(network: Network, **options: Any) -> tuple[Macs, Taps]:
+    """Count the same, and return what the pass gives to the losses and to other passes."""
+    batch = blank(network)
+    given: Taps = {}
+    return count(network, lambda: given.update(network.taps(batch, **options))), given
 
 
 def count(module: nn.Module, run: Callable[[], object]) -> Macs:
@@ -97,7 +103,7 @@ def _per_output(layer: nn.Module) -> int:
     return layer.in_features
 
 
-def _blank(network: Network) -> Batch:
+def blank(network: Network) -> Batch:
     """Return a batch of one black sample that fits the network, on its device."""
     c, device = network.config, next(network.parameters()).device
 

@@ -23,10 +23,11 @@ from rgbt_tracker_ros.data.sources import natural_order
 
 
 def open_folders(name: str, root: Path, *, split: str | None = None, images: bool = True,
-                 strict: bool = True) -> Dataset:
+                 strict: bool = True, truth: bool = True) -> Dataset:
     """Open a data set of FOLDER_LAYOUTS.
 
     :param split: which part of it, of the layout's `splits`; None takes the first.
+    :param truth: False leaves files of boxes unread: they may be missing, or not fit.
     :raises LayoutError: if there is no such split, or no sequence in it.
     """
     layout = FOLDER_LAYOUTS[name]
@@ -34,16 +35,16 @@ def open_folders(name: str, root: Path, *, split: str | None = None, images: boo
     if split not in layout.splits:
         raise LayoutError(root, f'layout {name} has no split {split!r}; it has '
                           + ', '.join(layout.splits))
-    return FolderDataset(name, root, layout, split, images, strict)
+    return FolderDataset(name, root, layout, split, images, strict, truth)
 
 
 class FolderDataset(Dataset):
     """See `open_folders`."""
 
     def __init__(self, name: str, root: Path, layout: FolderLayout, split: str, images: bool,
-                 strict: bool) -> None:
+                 strict: bool, truth: bool = True) -> None:
         self.layout = layout
-        self._images, self._strict = images, strict
+        self._images, self._strict, self._wants_truth = images, strict, truth
         bases = [b for pattern in layout.splits[split] for b in _matching(root, pattern)
                  if b.is_dir()]
         everything = [p for patterns in layout.splits.values() for p in patterns]
@@ -80,9 +81,11 @@ class FolderDataset(Dataset):
     def _open(self, name: str) -> Sequence:
         layout, folder = self.layout, self._folders[name]
         rgb, thermal = self._list(folder) if self._images and folder else ([], [])
-        truth, raw, annotated = self._truth(name, folder, layout.truth)
-        second, raw_thermal, _ = self._truth(name, folder, layout.truth_thermal)
-        if truth is None and layout.needs_truth:
+        places, places_thermal = (layout.truth, layout.truth_thermal) if self._wants_truth \
+            else ((), ())
+        truth, raw, annotated = self._truth(name, folder, places)
+        second, raw_thermal, _ = self._truth(name, folder, places_thermal)
+        if truth is None and layout.needs_truth and self._wants_truth:
             raise LayoutError(folder or self.root, f'{name} has no boxes; looked for '
                               + ' or '.join(layout.truth))
         count, rows = len(rgb) or len(thermal), len(raw)

@@ -87,17 +87,20 @@ def dense_response(student_score: Tensor, student_boxes: Tensor, teacher_score: 
     return {'loss': score.mean() + box_weight * box, 'score': score.mean(), 'box': box}
 
 
-def dense_boxes(student_boxes: Tensor, teacher_score: Tensor, teacher_boxes: Tensor) -> Tensor:
+def dense_boxes(student_boxes: Tensor, teacher_score: Tensor, teacher_boxes: Tensor,
+                of: Tensor | None = None) -> Tensor:
     """Imitation of a dense head's boxes alone: 1 - GIoU, weighed by the teacher's score.
 
     :param student_boxes, teacher_boxes: (B, 4, S, S) corners in crop px. :param teacher_score: (B,
-        1, S, S) logits. The teacher is detached.
+        1, S, S) logits. The teacher is detached. :param of: (B,) weights of the samples; None: 1
+        for each.
     """
     same_shape(student_boxes=student_boxes, teacher_boxes=teacher_boxes)
     weight = teacher_score.detach().float().sigmoid()[:, 0]
     quality = giou(student_boxes.float().permute(0, 2, 3, 1),
                    teacher_boxes.detach().float().permute(0, 2, 3, 1))
-    return (((1 - quality) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)).mean()
+    each = ((1 - quality) * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
+    return (each if of is None else each * of).mean()
 
 
 class Features(nn.Module):

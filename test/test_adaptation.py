@@ -28,7 +28,7 @@ from segments_kit import TRACK, Images, segment
 from test_distributed import free_port
 from tracker_kit import Oracle, moved, scene
 
-from rgbt_tracker_ros.adaptation import cli, judging, report, run
+from rgbt_tracker_ros.adaptation import cli, judging, mining, report, run
 from rgbt_tracker_ros.adaptation.blend import blended
 from rgbt_tracker_ros.adaptation.judging import Judge, JudgingSettings, Measured, difference
 from rgbt_tracker_ros.adaptation.mining import (
@@ -37,6 +37,7 @@ from rgbt_tracker_ros.adaptation.mining import (
     mine,
     recorded_tracks,
     starts,
+    there_and_back,
 )
 from rgbt_tracker_ros.adaptation.overrides import as_text, chosen
 from rgbt_tracker_ros.adaptation.run import SHARES, Adaptation
@@ -152,6 +153,17 @@ def test_what_comes_back_is_kept():
         assert track.sequence == 'walk' and track.confidence.min() > 0.9
         assert all(track.box(row).iou(moved(BOX, (3, 1), int(n))) > 0.7
                    for row, n in enumerate(track.frames))
+
+
+def test_where_the_two_ways_differ_is_left_out(monkeypatch):
+    '''What is kept is between them.'''
+    there = [Box(20, 20, 20, 20)] * 6
+    back = [Box(20, 20, 20, 20), Box(24, 20, 20, 20), Box(90, 20, 20, 20)] + there[3:]
+    ways = iter([(there, [0.9] * 6), (back[::-1], [0.9] * 6)])
+    monkeypatch.setattr(mining, 'follow', lambda *_: next(ways))
+    kept, boxes, sure = there_and_back(fresh(), walk(6), there[0], MiningSettings())
+    assert kept == [0, 1, 3, 4, 5] and len(sure) == 5
+    assert boxes[:2] == [there[0], Box(22, 20, 20, 20)]
 
 
 # near the white square, the oracle goes over to it and does not come back; alone it sees nothing
@@ -451,7 +463,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, at: int
 @pytest.mark.parametrize('owner, name, at', [
     # 2 regions-starts a recording: in the third one
     (run, 'mine', 6), (run, 'write_tracks', 6), (Graph, 'forward', 5), (Judge, 'measure', 2),
-    (checkpoint, 'save', 3), (report, 'draw', 1), (run, 'export', 1)],
+    (checkpoint, 'save', 3), (report, 'draw', 1), (run, 'export', 4)],
     ids=['mining', 'tracks', 'training', 'judging', 'blending', 'report', 'handing over'])
 def test_what_was_stopped_goes_on_to_the_same_bytes(tmp_path, student, recordings, adapted,
                                                     monkeypatch, capsys, owner, name, at):

@@ -1,11 +1,16 @@
 """How far thermal lies off, found without labels, and made-up samples in a camera's style."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from rgbt_tracker_ros.data import dressing
+from rgbt_tracker_ros.data.camera_style import STYLES
 from rgbt_tracker_ros.data.dressing import dress, sensor_noise
+from rgbt_tracker_ros.data.fixed_pattern import estimate_pattern
 from rgbt_tracker_ros.data.jitter import CropView
 from rgbt_tracker_ros.data.offsets import estimate_offset
 from rgbt_tracker_ros.types import Box, Pair
@@ -42,6 +47,13 @@ def test_the_offset_is_found(shift, options):
 def test_what_the_homography_says_is_no_offset():
     found = estimate_offset((scene(n, (8, 4)) for n in range(30)), (1, 0, -8, 0, 1, -4, 0, 0, 1))
     assert found.sure and (found.x, found.y) == pytest.approx((0, 0), abs=0.8)
+
+
+def test_the_offset_is_found_in_the_dark():
+    """By the edges that are left when both images are blurred."""
+    style = replace(STYLES['dusk'], offset=(5.0, -3.0))
+    found = estimate_offset(style.apply(scene(n), n) for n in range(60))
+    assert found.sure and (found.x, found.y) == pytest.approx((5, -3), abs=1)
 
 
 def test_cameras_that_share_nothing_have_no_offset():
@@ -88,13 +100,86 @@ def test_noise_is_not_taken_for_contrast():
         assert image.mean(1).std() == pytest.approx(6, rel=0.2)     # of the slope alone
 
 
-def test_thermal_alone_is_shifted():
+def test_thermal_alone_is_shifted(monkeypatch):
+    monkeypatch.setattr(dressing, '_INVERTED', 0.0)
     views = view(32, 60, 20), view(64, 60, 20)
     views[1].thermal[20:30, 20:30] = views[1].rgb[20:30, 20:30] = 255
     dress(np.random.default_rng(0), views, view(64, 60, 20), (6, -3))
     found = [np.argwhere(image > 0.85 * image.max()).mean(0) for image in (views[1].rgb[..., 0],
                                                             views[1].thermal)]
     assert found[1] - found[0] == pytest.approx((-3, 6), abs=0.5)   # rows, columns
+
+
+@pytest.mark.parametrize('chance, sign', [(0.0, 1), (1.0, -1)])
+def test_a_palette_may_fall(monkeypatch, chance, sign):
+    monkeypatch.setattr(dressing, '_INVERTED', chance)
+    views = view(32, 60, 20), view(64, 60, 20)
+    dress(np.random.default_rng(0), views, view(64, 150, 35), (0, 0))
+    for one in views:       # the same camera for both
+        assert np.sign(int(one.thermal[-1, 0]) - int(one.thermal[0, 0])) == sign
+        assert one.rgb[-1, 0, 0] > one.rgb[0, 0, 0]
+    assert views[1].thermal.mean() == pytest.approx(150, abs=6)
+
+
+def test_what_lies_beyond_the_picture_stays_black():
+    views = view(32, 60, 20), view(64, 60, 20)
+    views[1].rgb[:, :20] = views[1].thermal[:, :20] = 0
+    dress(np.random.default_rng(0), views, view(64, 150, 35, 8, seed=1), (0, 0))
+    for image in (views[1].rgb[..., 0], views[1].thermal):
+        assert not image[:, :20].any() and image[:, 20:].all()
+        assert image[:, 20:].mean() == pytest.approx(150, abs=6)    # whatever else is black
+
+
+def test_the_curve_of_a_camera_in_the_dark():
+    """What is bright stands out of the dark, though mean and deviation are the same."""
+    views, dark = (view(32, 110, 40), view(64, 110, 40)), view(64, 110, 40)
+    dark.rgb = (255 * (dark.rgb / 255) ** 4).astype(np.uint8)
+    straight = view(64, float(dark.rgb.mean()), float(dark.rgb.std()))
+    found = []
+    for camera in (dark, straight):
+        ours = view(32, 110, 40), view(64, 110, 40)
+        dress(np.random.default_rng(0), ours, camera, (0, 0))
+        found.append(np.percentile(ours[1].rgb, (50, 98)))
+    assert found[0][0] < found[1][0] - 4 and found[0][1] > found[1][1] + 10
+    assert views[1].rgb.std() == pytest.approx(40, rel=0.1)
+
+
+def test_the_pattern_of_the_sensor_is_in_every_dressed_picture(monkeypatch):
+    monkeypatch.setattr(dressing, '_INVERTED', 0.0)
+    pattern = np.tile(np.where(np.arange(64) % 8 < 4, 12, -12), (64, 1)).astype(np.float32)
+    camera = view(64, 120, 5, 3, seed=2)
+    camera.thermal = np.clip(camera.thermal + pattern, 0, 255).astype(np.uint8)
+    views = view(32, 60, 20), view(64, 60, 20)
+    dress(np.random.default_rng(0), views, camera, (0, 0), pattern)
+    columns = views[1].thermal.mean(0)
+    assert np.corrcoef(columns, pattern[0])[0, 1] > 0.95
+    assert views[1].thermal.mean(1).std() == pytest.approx(5, rel=0.3)  # not taken for contrast
+
+
+def columns_of(shape: tuple[int, int]) -> np.ndarray:
+    return np.broadcast_to(np.random.default_rng(9).normal(0, 8, shape[1]), shape)
+
+
+def pictures(count: int, still: bool = False, pattern: bool = True) -> list[np.ndarray]:
+    found = []
+    for n in range(count):
+        image = scene(0 if still else n).thermal.astype(np.float32)
+        image = image + np.random.default_rng(n).normal(0, 6, image.shape)
+        found.append(np.clip(image + columns_of(image.shape) * pattern, 0, 255).astype(np.uint8))
+    return found
+
+
+def test_the_pattern_of_a_sensor_is_found():
+    found = estimate_pattern([*pictures(60), np.zeros((8, 8), np.uint8)])  # and one of another
+    assert found is not None and found.shape == (240, 320) and found.dtype == np.float32
+    assert np.corrcoef(found.mean(0), columns_of((240, 320))[0])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize('some', [
+    pictures(20), pictures(60, pattern=False), pictures(60, still=True), [],
+    [np.full((48, 64), 7, np.uint8)] * 40])
+def test_where_there_is_no_telling_there_is_no_pattern(some):
+    assert estimate_pattern(some) is None
 
 
 @pytest.mark.parametrize('ours, theirs, changed', [

@@ -269,6 +269,7 @@ def test_batches_hold_what_networks_expect_and_where_samples_are_from(tracks):
     dressed = 1 - recorded - made_up
     assert recorded.sum() >= 20 and made_up.any() and dressed.any() and (dressed >= 0).all()
     assert torch.equal(boxed, 1 - recorded)     # the edges of pseudo boxes are not believed
+    assert torch.equal(batch.pop('held'), 1 - dressed)
     assert set(batch.pop('visible').tolist()) <= {0.0, 1.0}
     assert not batch
 
@@ -300,6 +301,53 @@ def test_a_process_reads_its_own_recordings(tracks):
     opened = recordings()
     RecordedPairs(1, SMALL, opened, slots=4, replay=0).batch(range(3, 200, 4))
     assert [len(s.frames.read) for s in opened] == [0, 0, 0, 12]
+
+
+def test_samples_of_tracks_are_as_many_as_asked_for(tmp_path):
+    '''Though most recordings have no track: those that have one are drawn more often.'''
+    write_tracks(tmp_path / 't.csv', [track('walk_2')])
+    opened = recordings()
+    source = RecordedPairs(1, SMALL, opened, tracks=str(tmp_path / 't.csv'), tracked=1, instant=0,
+                           replay=0, absent=0, true_boxes=True)
+    assert source.batch(range(40))['boxed'].all()
+    assert [bool(s.frames.read) for s in opened] == [False, False, True, False]
+
+
+def test_crops_of_one_region_are_of_two_pairs():
+    '''Of one, the target could be found by its noise.'''
+    flat = [Pair(np.full((HEIGHT, WIDTH, 3), 90, np.uint8),
+                 np.full((HEIGHT, WIDTH), 100 + 10 * i, np.uint8)) for i in range(5)]
+    for length, expected in ((5, {10}), (1, {0})):
+        batch = RecordedPairs(1, SMALL, [sequence('walk', flat[:length])], instant=1, replay=0,
+                              generator='center').batch(range(40))
+        apart = {abs(int(s.max()) - int(t.max())) for s, t in zip(
+            batch['search_thermal'], batch['template_thermal'], strict=True) if s.any() and t.any()}
+        assert apart == expected
+
+
+@pytest.mark.parametrize('content', [None, b'no array', 'three', 'whole'])
+def test_a_pattern_that_can_not_be_used_is_refused(tmp_path, content):
+    file = tmp_path / 'p.npy'
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content:
+        np.save(file, np.zeros((2, 2, 3), np.float32) if content == 'three' else
+                np.zeros((2, 2), np.int64))
+    with pytest.raises(OptionError, match=r'pattern .*p\.npy'):
+        RecordedPairs(1, SMALL, recordings(), pattern=str(file), replay=1)
+
+
+def test_the_pattern_of_the_sensor_is_in_dressed_scenes(tmp_path):
+    stripes = np.tile(np.where(np.arange(WIDTH) % 16 < 8, 20, -20), (HEIGHT, 1)).astype(np.float32)
+    np.save(tmp_path / 'p.npy', stripes)
+    dark = [Pair(np.full((HEIGHT, WIDTH, 3), 40, np.uint8), (120 + stripes).astype(np.uint8))] * 3
+    options = {'instant': 0, 'replay': 1, 'dressed': 1, 'pattern': str(tmp_path / 'p.npy')}
+    batch = RecordedPairs(1, SMALL, [sequence('walk', dark)], **options).batch(range(16))
+    seen = batch['search_thermal'][batch['search_present'][:, 1] > 0][:, 0].float()
+    assert (seen.mean(1).std(1) > 5).float().mean() > 0.7       # columns differ, as the stripes do
+    # another sensor's is not
+    small = [replace(p, thermal=np.ascontiguousarray(p.thermal[::2, ::2])) for p in dark]
+    assert RecordedPairs(1, SMALL, [sequence('walk', small)], **options).batch(range(2))
 
 
 @pytest.mark.parametrize('shares, recorded', [
@@ -386,7 +434,7 @@ def test_made_up_scenes_are_dressed_as_the_cameras_show_them():
     rgb = made[1]['search_rgb'][there[:, 0]].float().mean((0, 2, 3))
     assert torch.allclose(rgb, torch.tensor([30.0, 90, 200]), atol=6)
     thermal = made[1]['search_thermal'][there[:, 1]].float()
-    assert thermal.mean().item() == pytest.approx(180, abs=4)
+    assert thermal[thermal > 0].mean().item() == pytest.approx(180, abs=4)
     assert (thermal - thermal.mean((2, 3), keepdim=True)).std() > 8
     moved = RecordedPairs(1, SMALL, [sequence('walk', dark)], replay=1, instant=0, dressed=1,
                           offset=(9.0, 0.0)).batch(range(32))

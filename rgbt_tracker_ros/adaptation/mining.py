@@ -30,14 +30,15 @@ Fresh = Callable[[], Tracker]
 class MiningSettings:
     """`every`: pairs from one start to the next; `length`: pairs that a region is followed for;
     `least`: fewer make no track; `regions`: followed from each start; `confidence`: of every box;
-    `returns`: overlap of the region with where the way back ends.
+    `returns`: overlap of the way there and the way back, at the region and wherever both are
+    believed.
     """
 
-    every: int = 30
+    every: int = 20
     length: int = 20
     least: int = 5
-    regions: int = 3
-    confidence: float = 0.5
+    regions: int = 4
+    confidence: float = 0.3
     returns: float = 0.5
 
     def __post_init__(self) -> None:
@@ -97,26 +98,46 @@ def mine(fresh: Fresh, sequence: Sequence, through: range, settings: MiningSetti
         followed.append(region)
         track = there_and_back(fresh, pairs, region, settings)
         if track is not None:
-            yield _track(sequence.name, list(through)[:len(track[0])], *track)
+            kept, boxes, sure = track
+            yield _track(sequence.name, [through[i] for i in kept], boxes, sure)
 
 
 def there_and_back(fresh: Fresh, pairs: List[Pair], region: Box, settings: MiningSettings,
-                   ) -> tuple[list[Box], list[float]] | None:
-    """Follow a region through pairs and back; return boxes and confidences up to where it was
-    sure, None where that is too short, or the way back ends elsewhere.
+                   ) -> tuple[list[int], list[Box], list[float]] | None:
+    """Follow a region through pairs and back; return numbers of pairs, boxes and confidences
+    where both ways agree, None where these are too few, or the way back ends elsewhere.
+
+    A box is the mean of both ways'. They are looked at up to where the way there was sure.
     """
-    boxes, sure = follow(fresh, pairs, region, settings.confidence)
-    if len(boxes) < settings.least or returned(fresh, pairs, boxes) < settings.returns:
+    there, sure = follow(fresh, pairs, region, settings.confidence)
+    if len(there) < settings.least:
         return None
-    return boxes, sure
+    back = follow_back(fresh, pairs, there)
+    agree = [a.iou(b) for a, b in zip(there, back, strict=False)]
+    kept = [i for i, overlap in enumerate(agree) if overlap >= settings.returns]
+    if not kept or kept[0] or len(kept) < settings.least:
+        return None
+    return kept, [_mean(there[i], back[i]) for i in kept], [sure[i] for i in kept]
 
 
 def returned(fresh: Fresh, pairs: List[Pair], boxes: List[Box]) -> float:
     """Return how far what was followed through pairs overlaps its first box (IoU) when it is
     followed back from its last one; 0 where the way back ends early.
     """
+    back = follow_back(fresh, pairs, boxes)
+    return back[0].iou(boxes[0]) if back else 0.0
+
+
+def follow_back(fresh: Fresh, pairs: List[Pair], boxes: List[Box]) -> list[Box]:
+    """Follow what was followed through pairs back from its last box; return the boxes in the
+    order of `boxes`, none where the way back ends early.
+    """
     back, _ = follow(fresh, in_order(reversed(pairs[:len(boxes)])), boxes[-1], 0.0)
-    return back[-1].iou(boxes[0]) if len(back) == len(boxes) else 0.0
+    return back[::-1] if len(back) == len(boxes) else []
+
+
+def _mean(a: Box, b: Box) -> Box:
+    return Box(*((u + v) / 2 for u, v in zip(a.as_tuple(), b.as_tuple(), strict=True)))
 
 
 def follow(fresh: Fresh, pairs: List[Pair], box: Box,

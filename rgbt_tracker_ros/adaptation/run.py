@@ -5,14 +5,17 @@ mined.json with mining/ and then tracks.csv, the training in training/, verdict.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as List
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 import json
 from pathlib import Path
 import shutil
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -21,12 +24,13 @@ from rgbt_tracker_ros.adaptation.judging import Judge, JudgingSettings, Verdict
 from rgbt_tracker_ros.adaptation.mining import MiningSettings, mine, recorded_tracks, starts
 from rgbt_tracker_ros.adaptation.overrides import as_text
 from rgbt_tracker_ros.adaptation.split import fingerprint, split
+from rgbt_tracker_ros.data.fixed_pattern import Floats, estimate_pattern
 from rgbt_tracker_ros.data.layouts import open_layout
 from rgbt_tracker_ros.data.offsets import Offset, estimate_offset
 from rgbt_tracker_ros.data.options import parse
 from rgbt_tracker_ros.data.pair_sources import source_class
 from rgbt_tracker_ros.data.pseudo_tracks import PseudoTrack, read_tracks, write_tracks
-from rgbt_tracker_ros.data.recorded_pairs import part_of
+from rgbt_tracker_ros.data.recorded_pairs import part_of, thermal_levels
 from rgbt_tracker_ros.data.sequence import Sequence
 from rgbt_tracker_ros.distillation import resume
 from rgbt_tracker_ros.distillation.export import Card, export
@@ -39,6 +43,7 @@ from rgbt_tracker_ros.models.student import Student
 from rgbt_tracker_ros.runtime.eager import EagerStudent
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.tracker import Tracker
+from rgbt_tracker_ros.types import Pair
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -93,30 +98,42 @@ class Adaptation:
                           if len(q)]
         self.split = split([len(q) for q in self.sequences], [q.name for q in self.sequences],
                            s.held_out, s.recordings)
-        self.offset = self._offset()
+        self.offset, self.pattern = self._offset(), self._pattern()
         self.recipe = self._recipe(network.config.as_dict())
         data = self.recipe.stages[STAGE].data
         parse(data.source, source_class(data.source).Options, data.options)
 
-    def _offset(self) -> Offset:
-        """Return how far thermal lies off in what is trained on, from pairs all over it."""
+    def _some(self) -> Iterator[Pair]:
+        """Yield pairs all over what is trained on."""
         moments = [(q, i) for q in self.sequences if q.name in self.split.trained
                    for i in part_of(q, self.split.trained_part)]
-        step = max(len(moments) // LOOKED_AT, 1)
-        return estimate_offset((q.pair(i) for q, i in moments[::step]),
-                               self.settings.config.homography)
+        return (q.pair(i) for q, i in moments[::max(len(moments) // LOOKED_AT, 1)])
+
+    def _offset(self) -> Offset:
+        """Return how far thermal lies off."""
+        return estimate_offset(self._some(), self.settings.config.homography)
+
+    def _pattern(self) -> Floats | None:
+        """Return the thermal sensor's fixed pattern, None where it can't be told."""
+        fixed = self._seen()['thermal_range']
+        return estimate_pattern(thermal_levels(p.thermal, fixed) for p in self._some()
+                                if p.thermal is not None)
 
     def _recipe(self, sizes: dict[str, Any]) -> Recipe:
         s = self.settings
         batch = load_recipe(str(RECIPE), '', s.overrides).stages[STAGE].batch
-        both = {'layout': s.layout, 'root': str(s.recordings.resolve()),
-                'layout_options': s.layout_options,
-                'tracks': str((s.work / 'tracks.csv').resolve()), **self._seen()}
-        offset = [round(v, 2) for v in self.offset[:2]] if self.offset.sure else []
-        train = {**both, 'offset': offset, 'sequences': list(self.split.trained),
+        both: dict[str, Any] = {
+            'layout': s.layout, 'root': str(s.recordings.resolve()),
+            'layout_options': s.layout_options, **self._seen(),
+            'tracks': str((s.work / 'tracks.csv').resolve()),
+            'offset': [round(v, 2) for v in self.offset[:2]] if self.offset.sure else [],
+            'pattern': '' if self.pattern is None else str(self._pattern_file.resolve())}
+        train = {**both, 'sequences': list(self.split.trained),
                  'part': list(self.split.trained_part), 'slots': batch}
+        # hits and misses need boxes that are exact: of made-up scenes as these cameras show them
         aside = {**both, 'sequences': list(self.split.held_out),
-                 'part': list(self.split.held_part)}
+                 'part': list(self.split.held_part), 'tracked': 0, 'instant': 0, 'replay': 1,
+                 'dressed': 1}
         stage = f'stages.{STAGE}'
         return load_recipe(str(RECIPE), '', (
             *(f'{stage}.networks.{name}.config={as_text(sizes)}' for name in (NETWORK, 'old')),
@@ -218,6 +235,9 @@ class Adaptation:
 
         :raises: see Trainer.
         """
+        if self.pattern is not None and fabric.is_global_zero:
+            resume.replace(self._pattern_file, partial(_save, array=self.pattern))
+        fabric.barrier()
         trainer = Trainer(self.recipe, self._setting, options, fabric)
         done = trainer.run()
         trainer.close()
@@ -227,6 +247,10 @@ class Adaptation:
     def _setting(self) -> Setting:
         s = self.settings
         return Setting(s.seed, s.recordings, s.student)
+
+    @property
+    def _pattern_file(self) -> Path:
+        return self.settings.work / 'pattern.npy'
 
     @property
     def _trained(self) -> Path:
@@ -262,13 +286,26 @@ class Adaptation:
         return {'share': best, 'verdicts': {str(a): v.as_dict() for a, v in verdicts.items()}}
 
     def blend(self, share: float) -> Path:
-        """Return the file of the weights `share` of the way from the old student to the trained
-        one, with the old one's calibration: both are judged by the same thresholds.
+        """Return the file of the student `share` of the way from the old weights to the trained
+        ones, its confidence calibrated: what is judged is what is handed over.
         """
         out = self.settings.work / f'blend_{share:g}.safetensors'
-        network, info = blended(self.settings.student, self._trained, share)
-        checkpoint.save(network, out, **{k: info[k] for k in ('calibration',) if k in info})
+        made_of = [checkpoint.sha256_of(self.settings.student),
+                   checkpoint.sha256_of(self._trained), share]
+        if not out.is_file() or checkpoint.load(out)[1].get('blend') != made_of:
+            self._export(share, out, {'blend': made_of})
         return out
+
+    def _export(self, share: float, out: Path, more: dict[str, Any],
+                device: torch.device | str = 'cpu') -> Card:
+        network, info = blended(self.settings.student, self._trained, share)
+        # the old calibration, should no new one be found: all hits, or none
+        more |= {k: info[k] for k in ('calibration',) if k in info}
+        with TemporaryDirectory(prefix='.blend-', dir=self.settings.work) as folder:
+            raw = Path(folder) / 'raw.safetensors'
+            checkpoint.save(network, raw)
+            return export(self.recipe, self._setting, raw, out, stage=STAGE, device=device,
+                          more=more)
 
     def hand_over(self, share: float, verdict: Verdict, out: Path,
                   device: torch.device | str = 'cpu') -> Card:
@@ -280,5 +317,9 @@ class Adaptation:
                             'pairs': sum(len(q) for q in self.sequences),
                             **{k: round(getattr(verdict, k).gain, 2)
                                for k in ('tracking', 'finding', 'kept')}}}
-        return export(self.recipe, self._setting, self.blend(share), out, stage=STAGE,
-                      device=device, more=more)
+        return self._export(share, out, more, device)
+
+
+def _save(path: Path, array: Floats) -> None:
+    with path.open('wb') as file:   # np.save by itself gives files its own suffix
+        np.save(file, array)

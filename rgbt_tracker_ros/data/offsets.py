@@ -17,6 +17,7 @@ _WORKING = 320      # px of the longer side
 _REACH = 16         # px there, that are searched each way
 _LEAST = 3 * _REACH  # px there, of the shorter side
 _SURE = 7.5         # deviations of the correlation by which its peak stands out
+_BLURS = (0.0, 2.0)  # px there: as it is, and without the noise of cameras in the dark
 
 
 class Offset(NamedTuple):
@@ -36,7 +37,7 @@ def estimate_offset(pairs: Iterable[Pair], homography: tuple[float, ...] = ()) -
     :param pairs: of which those with both images count, unless they are very long and low; a
         hundred of different places are plenty.
     """
-    total: Floats | None = None
+    totals: list[Floats] = []
     scale = 1.0
     for pair in pairs:
         if pair.rgb is None or pair.thermal is None:
@@ -47,9 +48,10 @@ def estimate_offset(pairs: Iterable[Pair], homography: tuple[float, ...] = ()) -
                     min(_WORKING, max(pair.size)))
         if min(grid.shape) >= _LEAST:
             scale = grid.scale
-            found = correlation(*grid.edges(pair.rgb, thermal), _REACH)
-            total = found if total is None else total + found
-    if total is None:
+            found = [correlation(*grid.edges(pair.rgb, thermal, blur), _REACH)
+                     for blur in _BLURS]
+            totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
+    if not totals:
         return Offset(0.0, 0.0, 0.0, False)
-    best = peak(total)
+    best = max(map(peak, totals), key=lambda at: at.sharpness)
     return Offset(best.x / scale, best.y / scale, best.sharpness, best.sharpness >= _SURE)

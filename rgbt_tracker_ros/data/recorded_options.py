@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rgbt_tracker_ros.data.options import OptionError, number, one_of
 
@@ -24,7 +25,8 @@ class RecordedOptions:
     tracks there is no `tracked`. `generator`: of regions for `instant`, or `all` three in turn.
     `max_gap`: pairs from template to search. `absent`: share of `tracked` whose template is
     another target's. `dressed`: share of `replay` that is shown as the recorded cameras would;
-    `offset`: px (x, y) by which thermal lies off in the recordings, which these are given, too.
+    `offset`: px (x, y) by which thermal lies off in the recordings, `pattern`: file (.npy) of the
+    thermal sensor's fixed pattern, '' for none, which these are given, too.
     `homography`, `thermal_range`: as the tracker is given them (a range: 2 numbers; empty: by the
     image). `slots`: the batch of the training: sample i is of part i modulo `slots` of the
     recordings, so that each process of a training reads its own.
@@ -39,8 +41,9 @@ class RecordedOptions:
     tracked: float = number(0.5, 0, 1)
     instant: float = number(0.2, 0, 1)
     replay: float = number(0.3, 0, 1)
-    dressed: float = number(0.6, 0, 1)
+    dressed: float = number(0.75, 0, 1)
     offset: tuple[float, ...] = ()
+    pattern: str = ''
     true_boxes: bool = False
     generator: str = one_of('all', *GENERATORS)
     max_gap: int = number(60, 0)
@@ -64,6 +67,18 @@ class RecordedOptions:
                  '2 numbers, or none')):
             if not good:
                 raise OptionError(f'recorded: {name} is {list(value)}; it must be {want}')
+
+
+def read_pattern(path: str) -> NDArray[np.float32]:
+    """Read a fixed pattern (H, W). :raises OptionError: it can't be read, or is something else."""
+    try:
+        pattern = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise OptionError(f"recorded: pattern {path} can't be read: {error}") from error
+    if pattern.ndim != 2 or pattern.dtype != np.float32 or not np.isfinite(pattern).all():
+        raise OptionError(f'recorded: pattern {path} is {pattern.shape} {pattern.dtype}; it must '
+                          'be (H, W) float32')
+    return np.asarray(pattern, np.float32)
 
 
 def _are_numbers(values: Sequence[object], count: int) -> bool:

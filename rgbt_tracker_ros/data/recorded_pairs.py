@@ -4,8 +4,9 @@ Three kinds of samples, by their shares:
 
 - `tracks`: template and search crop of two moments of a pseudo track, which the tracker itself
   followed and found to hold (`pseudo_tracks`);
-- `instant`: both crops of one moment, around a region that a generator chose (CMD-TIR, Sun et
-  al., ACM MM 2021): where the region is in the search crop is known whatever it shows;
+- `instant`: both crops of one region that a generator chose (CMD-TIR, Sun et al., ACM MM 2021),
+  from a pair and the next one: where it is in the search crop is known whatever it shows. Of one
+  pair both would have the same noise, by which anything can be found;
 - `replay`: made-up scenes, as the shipped student was trained with; a share of them `dressed` as
   the recorded cameras would show them.
 """
@@ -27,13 +28,13 @@ from rgbt_tracker_ros.data.pair_sources import Batch, CropSizes, PairSource
 from rgbt_tracker_ros.data.pseudo_boxes import center_boxes, random_boxes
 from rgbt_tracker_ros.data.pseudo_tracks import PseudoTrack, read_tracks
 from rgbt_tracker_ros.data.random import Draws
-from rgbt_tracker_ros.data.recorded_options import GENERATORS, RecordedOptions
+from rgbt_tracker_ros.data.recorded_options import GENERATORS, RecordedOptions, read_pattern
 from rgbt_tracker_ros.data.regions import regions_of
 from rgbt_tracker_ros.data.samples import SampleConfig, Samples
 from rgbt_tracker_ros.data.sequence import Sequence
 from rgbt_tracker_ros.data.varied_scenes import VariedScenes
 from rgbt_tracker_ros.data.video_pairs import open_sequences
-from rgbt_tracker_ros.tracking.geometry import Crop, thermal_to_rgb
+from rgbt_tracker_ros.tracking.geometry import Crop, Matrix, thermal_to_rgb
 from rgbt_tracker_ros.types import Box, Pair
 
 _ALONE = 0.1  # chance of a crop of both modalities to lose one
@@ -49,12 +50,13 @@ class Sample(NamedTuple):
     recorded: bool
     made_up: bool
     boxed: bool
+    held: bool
 
 
 class RecordedPairs(PairSource):
     """See the module, and RecordedOptions. Batches have keys (B,) float32 that others lack, 1 or
     0: `recorded`, of the recordings; `made_up`, as it was drawn, not dressed; `boxed`, the edges
-    of the box are those of the target, which is not known of pseudo boxes.
+    of the box are those of the target, which is not known of pseudo boxes; `held`, not dressed.
     """
 
     Options = RecordedOptions
@@ -87,6 +89,9 @@ class RecordedPairs(PairSource):
         sizes = {f.name: getattr(crops, f.name) for f in fields(crops)}
         self._images = Samples([], sys.maxsize, seed, SampleConfig(**sizes))
         self._scenes = VariedScenes(seed, crops)
+        # shown as the recorded cameras would, thermal lies off as theirs does and no further
+        self._dressed = VariedScenes(seed, crops, misaligned=0.0) if o.offset else self._scenes
+        self._pattern = read_pattern(o.pattern) if o.pattern else None
 
     def _read_tracks(self) -> list[list[PseudoTrack]]:
         """Return the tracks of each sequence, cut to the part that is used."""
@@ -111,7 +116,7 @@ class RecordedPairs(PairSource):
         """
         drawn = [self.sample(int(i)) for i in indices]
         out = collate(indices, [d.views for d in drawn], device)
-        for key in ('visible', 'recorded', 'made_up', 'boxed'):
+        for key in ('visible', 'recorded', 'made_up', 'boxed', 'held'):
             out[key] = torch.tensor([float(getattr(d, key)) for d in drawn], device=device)
         return out
 
@@ -122,18 +127,19 @@ class RecordedPairs(PairSource):
         if kind == 2:
             return self._made_up(rng, index)
         place, frame = self._moment(rng, index)
-        boxed = False
-        if kind == 0 and (found := self._tracked(rng, index, place)) is not None:
-            views, visible = found
+        at = place if kind or self._tracks[place] else self._another(rng, index, place)
+        if kind == 0 and at is not None:
             boxed = self.options.true_boxes
-        else:  # a part of the recordings in which nothing was tracked
+            views, visible = self._tracked(rng, index, at)
+        else:
+            boxed = False
             views, visible = self._instant(rng, index, place, frame), True
         if rng.random() < 0.5:
             for view in views:
                 view.flip()
         for view in views:
             _lose(rng, view)
-        return Sample(views, visible, True, False, boxed)
+        return Sample(views, visible, True, False, boxed, True)
 
     def _moment(self, rng: np.random.Generator, index: int) -> tuple[int, int]:
         """Return a sequence's place and a pair of it, of the part that sample `index` is of."""
@@ -169,41 +175,50 @@ class RecordedPairs(PairSource):
             among *= 2
 
     def _made_up(self, rng: np.random.Generator, index: int) -> Sample:
+        dressed = rng.random() < self.options.dressed
+        scenes = self._dressed if dressed else self._scenes
         drawn = self._images[index] if rng.random() < 0.5 else \
-            {k: v[0] for k, v in self._scenes.batch([index]).items()}
+            {k: v[0] for k, v in scenes.batch([index]).items()}
         template, search = (
             CropView(np.ascontiguousarray(drawn[f'{n}_rgb'].numpy().transpose(1, 2, 0)),
                      drawn[f'{n}_thermal'][0].numpy(),
                      Box(*(float(v) for v in drawn[f'{n}_box'])),
                      (float(drawn[f'{n}_present'][0]), float(drawn[f'{n}_present'][1])))
             for n in ('template', 'search'))
-        dressed = rng.random() < self.options.dressed
         if dressed:
             place, frame = self._moment(rng, index)
             pair = self.sequences[place].pair(frame)
-            box = self._somewhere(rng, index, place, pair)
+            box = self._somewhere(rng, index, place, frame, pair)
             # what lies outside the picture is black and of no camera
             crop = _inside(self._search_crop(rng, box), *pair.size)
             x, y = self.options.offset or (0.0, 0.0)
             dress(rng, (template, search), self._view(pair, box, crop),
-                  (x * crop.scale, y * crop.scale))
-        return Sample((template, search), bool(drawn['visible']), False, not dressed, True)
+                  (x * crop.scale, y * crop.scale), self._pattern_in(crop, pair))
+        return Sample((template, search), bool(drawn['visible']), False, not dressed, True,
+                      not dressed)
 
-    def _somewhere(self, rng: np.random.Generator, index: int, place: int, pair: Pair) -> Box:
-        """Return a box anywhere in a pair, as large as what is tracked in its sequence."""
+    def _somewhere(self, rng: np.random.Generator, index: int, place: int, frame: int,
+                   pair: Pair) -> Box:
+        """Return a box in a pair: half of the time of what is tracked or stands out there, which
+        tells its contrast, otherwise anywhere and as large as what is tracked in its sequence.
+        """
+        tracks = self._tracks[place]
+        if rng.random() < 0.5:
+            seen = [t.box(int(row)) for t in tracks for row in np.flatnonzero(t.frames == frame)] \
+                or regions_of(pair, self.options.homography)
+            if seen:
+                return seen[int(rng.integers(len(seen)))]
         drawn = random_boxes(Draws(self.seed, torch.tensor([index])),
                              torch.tensor([pair.size], dtype=torch.float32))[0, 0]
         x, y, w, h = (float(v) for v in drawn)
-        if tracks := self._tracks[place]:
+        if tracks:
             track = tracks[int(rng.integers(len(tracks)))]
             w, h = (float(v) for v in track.boxes[int(rng.integers(len(track))), 2:])
         return Box(x, y, w, h)
 
-    def _tracked(self, rng: np.random.Generator, index: int, place: int,
-                 ) -> tuple[tuple[CropView, CropView], bool] | None:
+    def _tracked(self, rng: np.random.Generator, index: int,
+                 place: int) -> tuple[tuple[CropView, CropView], bool]:
         tracks = self._tracks[place]
-        if not tracks:
-            return None
         lengths = np.sqrt([len(t.frames) for t in tracks])
         track = tracks[rng.choice(len(tracks), p=lengths / lengths.sum())]
         a = int(rng.integers(len(track.frames)))
@@ -226,11 +241,16 @@ class RecordedPairs(PairSource):
 
     def _instant(self, rng: np.random.Generator, index: int, place: int,
                  frame: int) -> tuple[CropView, CropView]:
-        pair = self.sequences[place].pair(frame)
+        sequence, span = self.sequences[place], self._spans[place]
+        pair = sequence.pair(frame)
         boxes = self.regions(pair, index)
         box = boxes[int(rng.integers(len(boxes)))]
+        beside = [i for i in (frame - 1, frame + 1) if i in span]
+        other = sequence.pair(beside[int(rng.integers(len(beside)))]) if beside else pair
+        if other.size != pair.size:  # the camera was changed
+            other = pair
         return (self._view(pair, box, self._template_crop(rng, box)),
-                self._view(pair, box, self._search_crop(rng, box)))
+                self._view(other, box, self._search_crop(rng, box)))
 
     def regions(self, pair: Pair, index: int) -> list[Box]:
         """Return the regions that the generator chooses in a pair, in px of the reference image;
@@ -266,23 +286,34 @@ class RecordedPairs(PairSource):
         rgb = np.repeat(blank[..., None], 3, 2) if pair.rgb is None else crop.cut(pair.rgb)
         thermal = blank
         if pair.thermal is not None:
-            levels = self._levels(pair)
-            if levels is None:
-                levels = to_8_bits(pair.thermal)
-            size = (levels.shape[1], levels.shape[0])
-            there = pair.rgb is not None and (bool(self.options.homography) or size != pair.size)
-            thermal = crop.cut(levels, thermal_to_rgb(self.options.homography, size, pair.size)
-                               if there else None)
+            levels = thermal_levels(pair.thermal, self.options.thermal_range)
+            thermal = crop.cut(levels, self._to_rgb(levels, pair))
         return CropView(rgb, thermal, crop.to_crop(box),
                         (float(pair.rgb is not None), float(pair.thermal is not None)))
 
-    def _levels(self, pair: Pair) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-        """Return the thermal image over the fixed range, None where none was given."""
-        if not self.options.thermal_range or pair.thermal is None or pair.thermal.ndim == 3:
+    def _to_rgb(self, thermal: np.ndarray[Any, Any], pair: Pair) -> Matrix | None:
+        size = (thermal.shape[1], thermal.shape[0])
+        there = pair.rgb is not None and (bool(self.options.homography) or size != pair.size)
+        return thermal_to_rgb(self.options.homography, size, pair.size) if there else None
+
+    def _pattern_in(self, crop: Crop, pair: Pair) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+        """Return the thermal sensor's fixed pattern in a crop; None where it is not known, or is
+        that of another sensor.
+        """
+        if self._pattern is None or pair.thermal is None \
+                or pair.thermal.shape[:2] != self._pattern.shape:
             return None
-        low, high = self.options.thermal_range
-        scaled = (pair.thermal.astype(np.float32) - low) * (255 / (high - low)) + 0.5
-        return np.clip(np.nan_to_num(scaled), 0, 255).astype(np.uint8)
+        return crop.cut(self._pattern, self._to_rgb(self._pattern, pair))
+
+
+def thermal_levels(thermal: np.ndarray[Any, Any],
+                   fixed: Numbers[float] = ()) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return a thermal image in 8 bits, over the `fixed` range where one is given (2 numbers)."""
+    if not fixed or thermal.ndim == 3:
+        return to_8_bits(thermal)
+    low, high = fixed
+    scaled = (thermal.astype(np.float32) - low) * (255 / (high - low)) + 0.5
+    return np.clip(np.nan_to_num(scaled), 0, 255).astype(np.uint8)
 
 
 def part_of(sequence: Sequence, part: tuple[float, ...]) -> range:

@@ -66,12 +66,17 @@ class Grid:
         return self._shapes == (rgb[:2], thermal[:2]) and np.array_equal(self._registration,
                                                                          registration)
 
-    def edges(self, rgb: Levels, thermal: Levels) -> tuple[Floats, Floats]:
-        """Return both fields of edges of (H, W, 3) and (H', W') uint8."""
-        field = edges(self._small(thermal, self._registration))
+    def edges(self, rgb: Levels, thermal: Levels, blur: float = 0.0) -> tuple[Floats, Floats]:
+        """Return both fields of edges of (H, W, 3) and (H', W') uint8.
+
+        :param blur: px of the grid by which both are blurred first, against noise (deviation).
+        """
+        field, ours = (edges(image if not blur else cv2.GaussianBlur(
+            image.astype(np.float32), (0, 0), blur)) for image in (
+                self._small(thermal, self._registration), self._small(rgb)))
         if self._outside is not None:
             field[self._outside] = 0
-        return edges(self._small(rgb)), field
+        return ours, field
 
     def _small(self, image: Levels, to_rgb: Matrix | None = None) -> Levels:
         """Lay an image over the grid. Halved first, as the mean of four pixels, which is quick."""
@@ -83,7 +88,7 @@ class Grid:
         return self._crop.cut(image, m if to_rgb is None else to_rgb @ m)[:rows, :columns]
 
 
-def edges(image: Levels) -> Floats:
+def edges(image: Levels | Floats) -> Floats:
     """Return the field of edges (H, W, 2), real and imaginary, of an image (H, W) or (H, W, C):
     that of all its channels, as in the structure tensor of Di Zenzo (1986).
     """

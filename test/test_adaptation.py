@@ -156,9 +156,9 @@ def test_what_comes_back_is_kept():
 
 
 def test_where_the_two_ways_differ_is_left_out(monkeypatch):
-    '''What is kept is between them.'''
+    """What is kept is between them."""
     there = [Box(20, 20, 20, 20)] * 6
-    back = [Box(20, 20, 20, 20), Box(24, 20, 20, 20), Box(90, 20, 20, 20)] + there[3:]
+    back = [Box(20, 20, 20, 20), Box(24, 20, 20, 20), Box(90, 20, 20, 20), *there[3:]]
     ways = iter([(there, [0.9] * 6), (back[::-1], [0.9] * 6)])
     monkeypatch.setattr(mining, 'follow', lambda *_: next(ways))
     kept, boxes, sure = there_and_back(fresh(), walk(6), there[0], MiningSettings())

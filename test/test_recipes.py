@@ -205,7 +205,7 @@ def test_a_data_set_without_its_folder_is_asked_for(tmp_path):
 
 
 def test_the_list_does_not_count_what_a_pass_is_given():
-    '''The student's search crop is scored by the teacher's filters: it makes none of its own.'''
+    """The student's search crop is scored by the teacher's filters: it makes none of its own."""
     passes = cli_recipes.describe(load_recipe('cmd_tir', 'tiny'))['stages']['cmd']['passes']
     assert passes['down'] == passes['up'] < passes['teacher'] == passes['thermal']
 

@@ -304,7 +304,7 @@ def test_a_process_reads_its_own_recordings(tracks):
 
 
 def test_samples_of_tracks_are_as_many_as_asked_for(tmp_path):
-    '''Though most recordings have no track: those that have one are drawn more often.'''
+    """Though most recordings have no track: those that have one are drawn more often."""
     write_tracks(tmp_path / 't.csv', [track('walk_2')])
     opened = recordings()
     source = RecordedPairs(1, SMALL, opened, tracks=str(tmp_path / 't.csv'), tracked=1, instant=0,
@@ -314,14 +314,14 @@ def test_samples_of_tracks_are_as_many_as_asked_for(tmp_path):
 
 
 def test_crops_of_one_region_are_of_two_pairs():
-    '''Of one, the target could be found by its noise.'''
+    """Of one, the target could be found by its noise."""
     flat = [Pair(np.full((HEIGHT, WIDTH, 3), 90, np.uint8),
                  np.full((HEIGHT, WIDTH), 100 + 10 * i, np.uint8)) for i in range(5)]
     for length, expected in ((5, {10}), (1, {0})):
         batch = RecordedPairs(1, SMALL, [sequence('walk', flat[:length])], instant=1, replay=0,
                               generator='center').batch(range(40))
-        apart = {abs(int(s.max()) - int(t.max())) for s, t in zip(
-            batch['search_thermal'], batch['template_thermal'], strict=True) if s.any() and t.any()}
+        tops = [batch[f'{n}_thermal'].amax((1, 2, 3)).int() for n in ('search', 'template')]
+        apart = {abs(int(s - t)) for s, t in zip(*tops, strict=True) if s and t}
         assert apart == expected
 
 

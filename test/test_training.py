@@ -311,7 +311,7 @@ def test_a_disk_that_is_full_for_the_log_is_named(tmp_path, monkeypatch):
     (full / 'log.csv').symlink_to('/dev/full')
     log = TrainLog(full, 'student', 0, 3)
     log.row(1, {'loss': 1.0})
-    with pytest.raises(OSError, match=r"No space left.*student/log\.csv"):
+    with pytest.raises(OSError, match=r'No space left.*student/log\.csv'):
         log.flush()
     with pytest.raises(OSError, match=r'log\.csv'):
         log.close()

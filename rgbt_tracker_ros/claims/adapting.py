@@ -32,7 +32,7 @@ LABELLED = tuple(f'stages.{STAGE}.{value}' for value in (
 
 
 def adaptation(run: Path, seed: int, *, style: str = 'dusk', suite: str = 'aligned',
-               videos: int = 40, frames: int = 50, tests: int = 20,
+               videos: int = 40, frames: int = 50, tests: int = 40,
                overrides: tuple[str, ...] = ()) -> Metrics:
     """Adapt the shipped student to `videos` x `frames` unlabelled pairs, and measure it.
 

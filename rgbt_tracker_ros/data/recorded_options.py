@@ -41,7 +41,7 @@ class RecordedOptions:
     tracked: float = number(0.5, 0, 1)
     instant: float = number(0.2, 0, 1)
     replay: float = number(0.3, 0, 1)
-    dressed: float = number(0.75, 0, 1)
+    dressed: float = number(0.7, 0, 1)
     offset: tuple[float, ...] = ()
     pattern: str = ''
     true_boxes: bool = False

@@ -254,6 +254,18 @@ def test_a_difference_by_hand():
     assert set(asdict(difference(np.empty(0), np.empty(0))).values()) == {0.0}
 
 
+def test_two_measures_together_are_surer_than_each():
+    """Means weighed by their variances, less 1.645 standard errors of that."""
+    rng = np.random.default_rng(1)
+    a, b = (rng.normal(0, s, 200) for s in (0.5, 0.2))
+    a, b = a - a.mean() + 0.06, b - b.mean() + 0.02
+    sure = [200 / g.var() for g in (a, b)]
+    expected = (sure[0] * 0.06 + sure[1] * 0.02) / sum(sure) - 1.645 / sum(sure) ** 0.5
+    assert judging.least_gain(a, b) == pytest.approx(expected, abs=1e-4)
+    assert judging.least_gain(b) == pytest.approx(0.02 - 1.645 * b.std() / 200 ** 0.5, abs=1e-4)
+    assert judging.least_gain() == 0 and judging.least_gain(np.zeros(5)) <= 0
+
+
 @pytest.fixture(scope='module')
 def judge() -> Judge:
     return Judge([sequence(walk(16), 'a'), sequence(walk(20), 'b')], run.crops_of(

@@ -4,7 +4,8 @@ Three measures, of the old and the new student on the same crops and windows:
 
 - `tracking`: a region is followed through a window of pairs and back again; how far the box where
   that ends overlaps the region (forward-backward error, Kalal et al., ICPR 2010);
-- `finding`: template and search crop of one moment: how far the box found overlaps the region;
+- `finding`: template and search crop of two neighbouring pairs: how far the box found overlaps
+  the region;
 - `kept`: the same on made-up scenes, as the shipped student was trained with: what was forgotten.
 
 A student that never moved its box would come back to every region: `finding` tells.
@@ -16,6 +17,7 @@ from collections.abc import Sequence as List
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -38,8 +40,8 @@ _SHORTEST = 4  # pairs of a window
 MEASURES = ('tracking', 'finding', 'kept')
 Floats = NDArray[np.float64]
 LEVEL = 0.95
-"""Of the intervals. Either of two measures may decide: that one of them gains by chance alone is
-5 % likely."""
+"""Of the intervals, and of the decision: that both measures together gain by chance alone is 5 %
+likely."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ class Judge:
         tracking, finding, kept = (difference(getattr(old, k), getattr(new, k))
                                    for k in MEASURES)
         reason = ''
-        if tracking.gain + finding.gain <= 0 or max(tracking.low, finding.low) <= 0:
+        if least_gain(*((new_ - old_) for old_, new_ in (
+                (old.tracking, new.tracking), (old.finding, new.finding)) if len(old_))) <= 0:
             reason = ('on the recordings kept aside it is not better beyond doubt: tracking '
                       f'{tracking.gain:+.1f}, finding {finding.gain:+.1f} points')
         elif min(tracking.high, finding.high) < 0:
@@ -178,6 +181,19 @@ def _there_and_back(fresh: Fresh, sequence: Sequence, window: range, region: Box
     pairs = in_order(sequence.pairs(window.start, window.stop))
     ahead, _ = follow(fresh, pairs, region, 0.0)
     return returned(fresh, pairs, ahead) if len(ahead) == len(pairs) else 0.0
+
+
+def least_gain(*gains: Floats) -> float:
+    """Return what several measures gain together, at least: their means weighed by how sure each
+    is (inverse variance), less what chance may have added.
+
+    :param gains: of each measure, by sample.
+    """
+    weights = [len(g) / max(float(g.var()), 1e-12) for g in gains]
+    if not weights:
+        return 0.0
+    mean = sum(w * float(g.mean()) for w, g in zip(weights, gains, strict=True)) / sum(weights)
+    return mean - NormalDist().inv_cdf(LEVEL) / sum(weights) ** 0.5
 
 
 def difference(old: Floats, new: Floats, draws: int = 4000) -> Difference:

@@ -8,7 +8,7 @@ from rgbt_tracker_ros.adaptation.judging import Verdict
 from rgbt_tracker_ros.distillation import resume
 
 MEASURES = {'tracking': 'tracking there and back, kept aside',
-            'finding': 'finding at one moment, kept aside', 'kept': 'made-up scenes'}
+            'finding': 'finding in the next pair, kept aside', 'kept': 'made-up scenes'}
 
 
 def table(verdicts: Mapping[float, Verdict]) -> str:

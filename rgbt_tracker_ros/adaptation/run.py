@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 import torch
 from tqdm import tqdm
 
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 RECIPE = Path(__file__).with_name('recipe.yaml')
 STAGE, NETWORK = 'adapt', 'student'
 LOOKED_AT = 120
-"""Pairs that tell how far thermal lies off."""
+"""Pairs that tell how far thermal lies off, and the pattern of its sensor."""
 SHARES = (1.0, 0.75, 0.5)
 """How much of the way from the old weights to the new ones is tried (Wortsman et al., 2022)."""
 
@@ -98,26 +99,28 @@ class Adaptation:
                           if len(q)]
         self.split = split([len(q) for q in self.sequences], [q.name for q in self.sequences],
                            s.held_out, s.recordings)
-        self.offset, self.pattern = self._offset(), self._pattern()
+        self.offset, self.pattern = self._looks()
         self.recipe = self._recipe(network.config.as_dict())
         data = self.recipe.stages[STAGE].data
         parse(data.source, source_class(data.source).Options, data.options)
 
-    def _some(self) -> Iterator[Pair]:
-        """Yield pairs all over what is trained on."""
+    def _looks(self) -> tuple[Offset, Floats | None]:
+        """Return how far thermal lies off, and the thermal sensor's fixed pattern, None where it
+        can't be told: from pairs all over what is trained on, each decoded once.
+        """
         moments = [(q, i) for q in self.sequences if q.name in self.split.trained
                    for i in part_of(q, self.split.trained_part)]
-        return (q.pair(i) for q, i in moments[::max(len(moments) // LOOKED_AT, 1)])
+        fixed, thermal = self._seen()['thermal_range'], list[NDArray[np.uint8]]()
 
-    def _offset(self) -> Offset:
-        """Return how far thermal lies off."""
-        return estimate_offset(self._some(), self.settings.config.homography)
+        def pairs() -> Iterator[Pair]:
+            for sequence, i in moments[::max(len(moments) // LOOKED_AT, 1)]:
+                pair = sequence.pair(i)
+                if pair.thermal is not None:
+                    thermal.append(thermal_levels(pair.thermal, fixed))
+                yield pair
 
-    def _pattern(self) -> Floats | None:
-        """Return the thermal sensor's fixed pattern, None where it can't be told."""
-        fixed = self._seen()['thermal_range']
-        return estimate_pattern(thermal_levels(p.thermal, fixed) for p in self._some()
-                                if p.thermal is not None)
+        offset = estimate_offset(pairs(), self.settings.config.homography)
+        return offset, estimate_pattern(thermal)
 
     def _recipe(self, sizes: dict[str, Any]) -> Recipe:
         s = self.settings

@@ -31,10 +31,19 @@ def main(files: list[str]) -> int:
         found = json.loads(Path(file).read_text())
         trackers += found if isinstance(found, list) else [found]
     ours, others = trackers[0], trackers[1:]
+    for other in others:
+        if lacking := sorted(set(ours['sequences']) - set(other['sequences'])):
+            print(f"{other['tracker']} has no figures of {len(lacking)} videos, {lacking[0]} for "
+                  'one: evaluate it on the same', file=sys.stderr)
+            return 2
+        if other['convention'] != ours['convention']:
+            print(f"{other['tracker']} was scored by convention {other['convention']}, not "
+                  f"{ours['convention']}", file=sys.stderr)
+            return 2
     print('| suite | success | best of the others | ahead by | precision | false holds | ECE |')
     print('|---|---|---|---|---|---|---|')
     for suite in suites(ours):
-        best = max(((mean(o, suite, 'SR'), str(o['tracker'])) for o in others),
+        best = max(((mean(o, suite, 'SR', ours), str(o['tracker'])) for o in others),
                    default=(float('nan'), '-'))
         mine = mean(ours, suite, 'SR')
         held, error = robot(ours, suite)
@@ -52,14 +61,16 @@ def suites(tracker: Tracker) -> list[str]:
     return list(dict.fromkeys(name.rsplit('_', 1)[0] for name in tracker['sequences']))
 
 
-def _of(tracker: Tracker, suite: str) -> list[Any]:
-    return [s for name, s in tracker['sequences'].items() if name.startswith(f'{suite}_')
-            or not suite]
+def _of(tracker: Tracker, suite: str, like: Tracker | None = None) -> list[Any]:
+    return [tracker['sequences'][name] for name in (like or tracker)['sequences']
+            if name.startswith(f'{suite}_') or not suite]
 
 
-def mean(tracker: Tracker, suite: str, key: str) -> float:
-    """Return the mean of a figure over the videos of a suite; of all, where it is ''."""
-    return float(np.mean([s[key] for s in _of(tracker, suite)]))
+def mean(tracker: Tracker, suite: str, key: str, like: Tracker | None = None) -> float:
+    """Return the mean of a figure over the videos of a suite that `like` has (default: the
+    tracker itself); of all, where the suite is ''.
+    """
+    return float(np.mean([s[key] for s in _of(tracker, suite, like)]))
 
 
 def robot(tracker: Tracker, suite: str = '') -> tuple[float, float]:

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 import os
+import shutil
 import signal
 
+import cv2
 from evaluate_kit import SIDES, Steady, write_scenes
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from rgbt_tracker_ros.data.layouts import open_layout
 from rgbt_tracker_ros.data.sequence import Sequence
 from rgbt_tracker_ros.evaluation.cache import Answers, Cache, key_of
+from rgbt_tracker_ros.evaluation.conventions import ResultError
 from rgbt_tracker_ros.evaluation.opening import Opening
 from rgbt_tracker_ros.evaluation.pool import run_jobs
 from rgbt_tracker_ros.evaluation.runner import (
@@ -128,6 +131,24 @@ def test_only_annotated_frames_are_scored_by_their_own_answers(rows):
     assert scores.fps == pytest.approx(100)
 
 
+@pytest.mark.parametrize('rows', [{0: BOX}, {i: BOX for i in range(6)}])
+def test_labels_of_the_beginning_alone_are_enough(rows):
+    made = sequence(rows)
+    result, scores = score_answers(made, answers_of([BOX] * 10), 'plain')
+    assert (scores.PR, len(result.boxes)) == (1.0, len(rows))
+    file = result_of(made, answers_of([BOX] * 10))      # as --save-results writes it
+    assert score_result(made, file, 'plain')[1].PR == 1.0
+    with pytest.raises(ResultError, match='8 rows for 6 rows of truth'):
+        score_result(sequence({i: BOX for i in range(6)}), SequenceResult(
+            'made-up', np.array([BOX] * 8)), 'plain')
+
+
+def test_a_target_that_comes_late_can_be_scored_by_a_convention_that_refuses_nan():
+    made = sequence({0: GONE, **{i: BOX for i in range(1, 10)}})
+    _, scores = score_answers(made, answers_of([BOX] * 9, first=1), 'pytracking')
+    assert (scores.PR, scores.NPR) == (0.9, 1.0)    # its own idea of a frame without target
+
+
 def test_a_convention_with_a_stride_takes_rows_of_all_frames():
     made = replace(sequence({0: BOX, 10: BOX}, 20), raw_truth_thermal=np.array([BOX, BOX]))
     boxes = [BOX if i % 10 == 0 else GONE for i in range(20)]
@@ -166,19 +187,25 @@ def test_a_damaged_file_is_made_again(tmp_path, caplog):
     assert cache.load('t', 's', 'key') is None and str(file) in caplog.text
 
 
-@pytest.mark.parametrize('change', ['box', 'image', 'length'])
+@pytest.mark.parametrize('change', ['box', 'first image', 'image', 'length'])
 def test_a_changed_sequence_has_another_fingerprint(tmp_path, change):
     def digest(root):
         made = open_layout('folder', root)['a']
         return fingerprint(made, span_of(made))
 
     before = digest(write_scenes(tmp_path / 'x', 'a'))
-    assert digest(write_scenes(tmp_path / 'same', 'a')) == before
-    root = write_scenes(tmp_path / 'y', 'a', frames=13 if change == 'length' else 12)
+    shutil.copytree(tmp_path / 'x', tmp_path / 'same')      # with the times of its files
+    assert digest(tmp_path / 'x') == digest(tmp_path / 'same') == before
+    root = tmp_path / 'same'
+    if change == 'length':
+        root = write_scenes(tmp_path / 'y', 'a', frames=13)
     if change == 'box':
         file = root / 'a' / 'groundtruth.txt'
         file.write_text('1,2,30,40\n' + file.read_text().split('\n', 1)[1])
     elif change == 'image':
+        file = root / 'a' / 'rgb' / '0007.png'
+        cv2.imwrite(str(file), 255 - cv2.imread(str(file)))
+    elif change == 'first image':
         (root / 'a' / 'rgb' / '0001.png').replace(root / 'a' / 'rgb' / '0000.png')
         os.link(root / 'a' / 'rgb' / '0002.png', root / 'a' / 'rgb' / '0001.png')
     assert digest(root) != before
@@ -191,6 +218,18 @@ def test_the_identity_of_a_tracker_holds_all_that_its_boxes_depend_on():
         replace(a, threads=2))}
     assert len(keys) == 5 and key_of(a.identity()) in keys
     assert key_of(replace(a, name='another').identity()) == key_of(a.identity())
+
+
+def test_a_function_is_known_by_all_modules_beside_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    helper = tmp_path / 'steady_helper.py'
+    helper.write_text('AT = 1\n')
+    (tmp_path / 'steady_tracker.py').write_text('import steady_helper\n\ndef make(): pass\n')
+    [spec] = parse_trackers(['steady_tracker:make'])
+    before = spec.identity()
+    assert spec.identity() == before
+    helper.write_text('AT = 2\n')
+    assert spec.identity() != before
 
 
 # --- running

@@ -330,6 +330,31 @@ def test_splits_are_told_apart(tmp_path):
     assert made.open('lasher').sequence_names == ('1 girl',)
     assert made.open('lasher', split='train').sequence_names == ('boy2', 'boy10')
     assert len(made.open('lasher', split='all')) == 3
+    shutil.move(tmp_path / 'trainingset', tmp_path / 'TrainingSet')     # however they are written
+    shutil.move(tmp_path / 'testingset', tmp_path / 'Testingset')
+    assert made.open('lasher').sequence_names == ('1 girl',)
+    assert made.open('lasher', split='train').sequence_names == ('boy2', 'boy10')
+
+
+def test_a_root_without_the_folders_of_a_split_is_taken_whole_but_not_in_silence(tmp_path, caplog):
+    MAKERS['lasher'](tmp_path)
+    shutil.move(tmp_path / 'testingset', tmp_path / 'mine')
+    assert open_layout('lasher', tmp_path / 'mine').sequence_names == ('1 girl',)
+    assert open_layout('lasher', tmp_path / 'mine', split='all').sequence_names == ('1 girl',)
+    assert not caplog.records
+    open_layout('lasher', tmp_path / 'mine', split='train')
+    assert 'mine: no trainingset in it, and no list: all of its 1 sequences' in caplog.text
+    caplog.clear()
+    shutil.move(tmp_path / 'mine', tmp_path / 'trainingset')
+    open_layout('lasher', tmp_path / 'trainingset', split='train')
+    assert not caplog.records
+
+
+def test_a_list_that_names_no_sequence_is_named(tmp_path):
+    made = MAKERS['lasher'](tmp_path)
+    write(tmp_path / 'testingsetList.txt', 'someone\n')
+    with pytest.raises(LayoutError, match=r'testingsetList.txt: names none of the 1 .* 1 girl'):
+        made.open('lasher')
 
 
 def test_sequences_of_one_name_in_two_groups_get_the_group_too(tmp_path):
@@ -428,7 +453,7 @@ def test_every_tenth_frame_has_a_row_and_the_last_step_may_lack_it(last, tmp_pat
 
 # --- your own folders
 
-def test_a_folder_may_have_one_modality_no_boxes_and_be_the_root(tmp_path):
+def test_a_folder_may_have_one_modality_no_boxes_and_be_the_root(tmp_path, monkeypatch):
     made = MAKERS['folder'](tmp_path / 'one')
     made.truth.unlink()
     shutil.rmtree(made.thermal[0].parent)
@@ -436,6 +461,14 @@ def test_a_folder_may_have_one_modality_no_boxes_and_be_the_root(tmp_path):
     assert sequence.truth.shape == (0, 4) and sequence.annotated.shape == (0,)
     assert [number(p.rgb) for p in sequence] == [0, 1, 2, 3]
     assert all(p.thermal is None for p in sequence)
+    monkeypatch.chdir(made.rgb[0].parent.parent)
+    assert open_layout('folder', '.').sequence_names == ('clip',)
+
+
+def test_what_lies_beside_your_own_folder_is_not_looked_at(tmp_path):
+    made = MAKERS['folder'](tmp_path / 'one')
+    write(tmp_path / 'list.txt', 'milk\neggs\n')
+    assert open_layout('folder', tmp_path / 'one').sequence_names == (made.sequence,)
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])

@@ -145,6 +145,16 @@ def test_of_two_prefixes_the_shorter_is_meant(file: Callable[..., Path], tmp_pat
     assert find_results(tmp_path, ['boy']) == {'boy': plain}
 
 
+def test_of_several_trackers_in_a_folder_one_is_named(file: Callable[..., Path], tmp_path: Path,
+                                                      ) -> None:
+    for name in ('Bright_boy.txt', 'Still_boy.txt', 'Still_redboy.txt'):
+        file('1,2,3,4\n', name)
+    with pytest.raises(ResultError, match='of 2 trackers.*Still=.*: Still, Bright'):
+        find_results(tmp_path, ['boy'])
+    assert find_results(tmp_path, ['boy'], 'Bright') == {'boy': tmp_path / 'Bright_boy.txt'}
+    assert find_results(tmp_path, ['boy', 'redboy'])['boy'] == tmp_path / 'Still_boy.txt'
+
+
 @pytest.mark.parametrize(('files', 'message'), [
     ([], 'no result file of these sequences; looked for SEQUENCE.txt'),
     (['boy_time.txt'], 'no result file'),

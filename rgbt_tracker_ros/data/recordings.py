@@ -12,7 +12,7 @@ from rgbt_tracker_ros.data.bag_pairs import Pairing, choose_topics, nearest, pai
 from rgbt_tracker_ros.data.bag_reader import BAG_SUFFIXES, Bag, TopicIndex, is_bag
 from rgbt_tracker_ros.data.image_messages import ImageError, to_rgb, to_thermal
 from rgbt_tracker_ros.data.layouts.rows import read_tracks
-from rgbt_tracker_ros.data.sequence import Boxes, Dataset, LayoutError, Sequence
+from rgbt_tracker_ros.data.sequence import Boxes, Dataset, LayoutError, Sequence, identity_of
 from rgbt_tracker_ros.data.sources import natural_order
 from rgbt_tracker_ros.types import Pair, PairError
 
@@ -34,6 +34,14 @@ class BagFrames:
 
     def __len__(self) -> int:
         return len(self.pairing)
+
+    @property
+    def identity(self) -> str:
+        """See `identity_of`, and how messages were paired. :raises LayoutError: a file is gone."""
+        files = sorted(p for p in self.path.rglob('*') if p.is_file()) if self.path.is_dir() \
+            else [self.path]
+        p = self.pairing
+        return identity_of(files) + repr((self.topics, p.rgb.tobytes(), p.thermal.tobytes()))
 
     def pair(self, index: int) -> Pair:
         """Read and decode pair `index`.

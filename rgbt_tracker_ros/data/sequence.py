@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +45,23 @@ class Frames(Protocol):
         :raises LayoutError: if its images can't be decoded or used.
         """
         ...
+
+
+def identity_of(files: Iterable[Path]) -> str:
+    """Return a digest of files by their names, sizes and times of change, without reading them.
+
+    For the `identity` of Frames that are made of them: see `evaluation.runner.fingerprint`.
+
+    :raises LayoutError: if one is not there any more.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError as error:
+            raise LayoutError(file, f"can't be read: {error.strerror}") from error
+        digest.update(f'{file.name}\0{found.st_size} {found.st_mtime_ns}\0'.encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -141,11 +141,12 @@ def score_outcome(outcome: Outcome, dataset: Dataset, convention: str) -> Evalua
 def score_files(text: str, dataset: Dataset, names: Sequence[str], convention: str) -> Evaluated:
     """Score a folder of result files, one for each sequence: see results_io.
 
-    :param text: the folder, or `LABEL=folder`; otherwise the files or the folder name it.
+    :param text: the folder, or `LABEL=folder`; otherwise the files or the folder name it. Where
+        several trackers' files lie in it, those that begin with the label.
     :raises ResultError: if there is no such folder, or not a file for each sequence in it.
     """
     label, _, path = text.rpartition('=')
-    files = find_results(Path(path).expanduser(), names)
+    files = find_results(Path(path).expanduser(), names, label)
     done = Evaluated(label or _tracker_of(files), convention,
                      provenance={'results': path, 'versions': versions()})
     for name in names:

@@ -11,7 +11,7 @@ from rgbt_tracker_ros.command_line import CommandError
 from rgbt_tracker_ros.data.layouts import Dataset
 from rgbt_tracker_ros.data.sinks import write_json
 from rgbt_tracker_ros.evaluation.compare import comparison_table, scores_table
-from rgbt_tracker_ros.evaluation.evaluated import Evaluated
+from rgbt_tracker_ros.evaluation.evaluated import Evaluated, default_convention
 from rgbt_tracker_ros.evaluation.opening import Illustrated, Opening
 from rgbt_tracker_ros.evaluation.results_out import FORMATS, write_results
 
@@ -33,6 +33,10 @@ def check_outputs(args: Namespace) -> None:
     if args.format and not args.save_results:
         raise CommandError(f'--format {args.format}: say with --save-results DIR where the files '
                            'go')
+    if args.save_results and not (args.tracker or args.through_ros or args.ros_records) \
+            and args.results:
+        raise CommandError('--save-results: nothing is tracked, --results are files already; '
+                           'name a --tracker too')
     if args.json not in (None, '-'):
         file = Path(args.json)
         if not file.absolute().parent.is_dir():
@@ -77,6 +81,12 @@ def write_outputs(args: Namespace, opening: Opening, everything: Sequence[Evalua
         print(f'wrote {path}', file=text)
 
 
+def default_format(layout: str) -> str:
+    """Return the format of a layout's result files where none is asked for."""
+    convention = default_convention(layout)
+    return convention if convention in FORMATS else 'plain'
+
+
 def left_out(everything: Sequence[Evaluated]) -> Mapping[str, list[str]]:
     """Return the sequences that are not in the figures, by what was evaluated."""
     return {done.label: names for done in everything
@@ -84,7 +94,7 @@ def left_out(everything: Sequence[Evaluated]) -> Mapping[str, list[str]]:
 
 
 def _save_results(args: Namespace, dataset: Dataset, scored: Sequence[Evaluated]) -> list[Path]:
-    form = args.format or (args.layout if args.layout in FORMATS else 'plain')
+    form = args.format or default_format(args.layout)
     # in such a format files of two trackers would have one name
     shared = '{tracker}' not in FORMATS[form].path
     written = []

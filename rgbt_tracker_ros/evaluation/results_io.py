@@ -83,14 +83,17 @@ def read_boxes(path: Path | str, form: Form = 'auto', inclusive: bool = False,
     return table
 
 
-def find_results(folder: Path | str, names: Sequence[str]) -> dict[str, Path]:
+def find_results(folder: Path | str, names: Sequence[str], tracker: str = '',
+                 ) -> dict[str, Path]:
     """Return the result file of each sequence, from a folder or up to three folders below.
 
     All must lie in one folder and be called PREFIX + sequence + .txt with one PREFIX, which may be
     empty: `boy.txt`, `MyTracker_boy.txt`. A slash in a sequence's name is an underscore there.
 
-    :raises ResultError: if there is no such folder, sequences have no file, or several folders
-        hold as many of them.
+    :param tracker: whose files are meant where several trackers' lie in one folder: the prefix
+        without the _ or - at its end.
+    :raises ResultError: if there is no such folder, sequences have no file, or several folders,
+        or several trackers in one, have as many of them.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -101,11 +104,12 @@ def find_results(folder: Path | str, names: Sequence[str]) -> dict[str, Path]:
     if not ranked:
         raise ResultError(str(root), 'no result file of these sequences; looked for SEQUENCE.txt '
                           'and TRACKER_SEQUENCE.txt')
-    best, _, place, prefix = ranked[0]
+    best, _, place, _ = ranked[0]
     rivals = sorted({p for count, _, p, _ in ranked if count == best})
     if len(rivals) > 1:
         raise ResultError(str(root), f'{len(rivals)} folders have results of {-best} of these '
                           f'sequences; name one of them: {", ".join(rivals[:5])}')
+    prefix = _one_tracker(place, [p for count, _, _, p in ranked if count == best], tracker)
     files = {name: Path(place, f'{prefix}{file_name(name)}.txt') for name in names}
     missing = [name for name, path in files.items() if not path.is_file()]
     if missing:
@@ -168,6 +172,19 @@ def _prefixes(folder: Path, names: Sequence[str]) -> dict[str, set[str]]:
             if stem.endswith(name):
                 found[stem[:len(stem) - len(name)]].add(name)
     return found
+
+
+def _one_tracker(folder: str, prefixes: Sequence[str], tracker: str) -> str:
+    """Return the prefix that is meant, of those that have files of as many sequences."""
+    called = [p for p in prefixes if tracker and p.rstrip('_-') == tracker]
+    # without a name it may belong to the sequence's: T_ of T_redcar.txt, not T_red
+    likely = called or [p for p in prefixes if not p] or [p for p in prefixes if p[-1] in '_-']
+    found = likely or list(prefixes)
+    if len(found) > 1:
+        raise ResultError(folder, f'results of {len(found)} trackers; say which is meant, '
+                          f'{found[0].rstrip("_-")}={folder} for one: '
+                          + ', '.join(p.rstrip('_-') for p in found[:5]))
+    return found[0]
 
 
 def _numbers(fields: Sequence[str]) -> bool:

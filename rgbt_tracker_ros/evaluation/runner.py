@@ -131,8 +131,8 @@ def follow(tracker: OnePassTracker, sequence: Sequence, span: Span | None = None
 
 
 def fingerprint(sequence: Sequence, span: Span) -> str:
-    """Digest of a sequence: its annotations, its length, its first tracked pair, and where its
-    frames say themselves what they are, their `identity`.
+    """Digest of a sequence: its annotations, its length, its first tracked pair, and what its
+    frames say of themselves, their `identity`: of files, names, sizes and times of change.
 
     :raises LayoutError: if that pair can't be decoded.
     """

@@ -39,11 +39,17 @@ def score_answers(sequence: Sequence, answers: Answers, convention: str | Conven
                   ) -> tuple[SequenceResult, SequenceScores]:
     """Score answers to a sequence: see `result_of`, `score_result`.
 
-    `fps` is that of all updates, of annotated frames or not.
+    `fps` is that of all updates, of annotated frames or not. A frame without an answer is a box of
+    zeros for a convention that refuses NaN, as its own trackers write it.
     """
-    result, scores = score_result(sequence, result_of(sequence, answers), convention)
+    rules, whole = named(convention), result_of(sequence, answers)
+    if 'nan' in rules.refuse:
+        whole = replace(whole, boxes=np.nan_to_num(whole.boxes))
+    rows = sequence.annotated
+    at_rows = _taken(whole, rows) if len(rows) and rows[-1] < len(whole.boxes) else whole
+    scores = _score(sequence, whole, at_rows, rules)
     timing = Timing.of(answers.seconds)
-    return result, replace(scores, fps=timing.fps if timing else None)
+    return at_rows, replace(scores, fps=timing.fps if timing else None)
 
 
 def score_result(sequence: Sequence, result: SequenceResult, convention: str | Convention,
@@ -53,24 +59,33 @@ def score_result(sequence: Sequence, result: SequenceResult, convention: str | C
     :returns: the rows of the annotated frames, and their scores.
     :raises ResultError: if the rows or the truth are not what the convention allows.
     """
-    rules = named(convention)
+    at_rows = _at_rows(result, sequence)
+    return at_rows, _score(sequence, result, at_rows, named(convention))
+
+
+def _score(sequence: Sequence, whole: SequenceResult, at_rows: SequenceResult,
+           rules: Convention) -> SequenceScores:
     if not len(sequence.annotated):
         raise ResultError(sequence.name, 'the sequence has no annotation; nothing can be scored')
-    at_rows = _at_rows(result, sequence.annotated)
     # such a convention takes its rows itself, and has its own idea of what is too short
-    given = result if rules.stride > 1 else at_rows
-    scores = score_sequence(given, sequence.raw_truth, rules, sequence.raw_truth_thermal,
-                            sequence.attributes)
-    return at_rows, scores
+    given = whole if rules.stride > 1 else at_rows
+    return score_sequence(given, sequence.raw_truth, rules, sequence.raw_truth_thermal,
+                          sequence.attributes)
 
 
-def _at_rows(result: SequenceResult, annotated: NDArray[np.int64]) -> SequenceResult:
-    """Return the rows of the annotated frames; all of them where every frame is annotated."""
-    rows = len(result.boxes)
-    if (rows in (0, len(annotated)) or rows <= annotated[-1]
-            or len(annotated) == annotated[-1] + 1):
+def _at_rows(result: SequenceResult, sequence: Sequence) -> SequenceResult:
+    """Return the rows of the annotated frames; all of them where every frame is annotated, as a
+    convention has its own idea of what is too long.
+    """
+    rows, annotated = len(result.boxes), sequence.annotated
+    if rows in (0, len(annotated)) or rows <= annotated[-1]:
         return result
+    if len(annotated) == annotated[-1] + 1 and rows != len(sequence):
+        return result
+    return _taken(result, annotated)
 
+
+def _taken(result: SequenceResult, annotated: NDArray[np.int64]) -> SequenceResult:
     def taken(values: NDArray[Any] | None) -> NDArray[Any] | None:
         return None if values is None else values[annotated]
 

@@ -115,8 +115,7 @@ class TrackerSpec:
             known |= {'source': 'network', 'sha256': _sha256(path), 'device': self.device,
                       'precision': precision, 'versions': versions('torch')}
         elif not self._is_baseline:
-            file = inspect.getsourcefile(inspect.unwrap(_function(self.source)))
-            known['function'] = _sha256(Path(file)) if file else ''
+            known['function'] = _code_of(_function(self.source))
         return known
 
 
@@ -236,6 +235,19 @@ def _code(parts: Sequence[str]) -> str:
         for file in sorted(path.rglob('*.py')) if path.is_dir() else [path]:
             digest.update(f'{file.relative_to(root)}\0'.encode() + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _code_of(function: Callable[[], OnePassTracker]) -> str:
+    """Digest of a function's file and of every module beside and below it."""
+    file = inspect.getsourcefile(inspect.unwrap(function))
+    if not file:
+        return ''
+    digest = hashlib.sha256(_sha256(Path(file)).encode())
+    folder = Path(file).resolve().parent
+    package = (folder / '__init__.py').is_file()
+    for path in sorted(folder.rglob('*.py') if package else folder.glob('*.py')):
+        digest.update(f'{path.relative_to(folder)}\0{_sha256(path)}'.encode())
+    return digest.hexdigest()
 
 
 def versions(*names: str) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """Data sets of `table.FOLDER_LAYOUTS`: one folder of images per modality, boxes in text files."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cached_property
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,8 @@ from rgbt_tracker_ros.data.sequence import (
     Unseen,
 )
 from rgbt_tracker_ros.data.sources import natural_order
+
+_log = logging.getLogger(__name__)
 
 
 def open_folders(name: str, root: Path, *, split: str | None = None, images: bool = True,
@@ -48,9 +53,11 @@ class FolderDataset(Dataset):
         bases = [b for pattern in layout.splits[split] for b in _matching(root, pattern)
                  if b.is_dir()]
         everything = [p for patterns in layout.splits.values() for p in patterns]
-        if not bases and not any(True for p in everything for _ in _matching(root, p)):
+        undivided = not bases and not any(True for p in everything for _ in _matching(root, p))
+        if undivided:
             bases = [root]
-        self._places = list(dict.fromkeys((root, *bases, *(b.parent for b in bases), root.parent)))
+        places = (root, *bases, *(b.parent for b in bases), root.parent)
+        self._places = list(dict.fromkeys(places)) if layout.around else [root]
         self._folders = _named(
             {f for base in bases for f in self._sequence_folders(base, 2)}, root)
         if not images:
@@ -59,11 +66,19 @@ class FolderDataset(Dataset):
         there = sorted(self._folders, key=lambda n: natural_order(Path(n)))
         official = self._official(split)
         names = there if official is None else [n for n in official if n in self._folders]
+        if official and there and not names:
+            raise LayoutError(self._list_of(split) or root, f'names none of the {len(there)} '
+                              f'sequences in {root}, {there[0]} for one; mend it or move it away')
         if not names:
             wanted = ' or '.join(f'{s}/' for s in layout.splits[split]) or 'folders'
             sought = [*layout.rgb, *layout.thermal] if images else [*layout.truth]
             raise LayoutError(root, f'no {name} sequence (split {split}); looked in {wanted} for '
                               f'sequences with {" or ".join(sought)}')
+        if undivided and official is None and split != next(iter(layout.splits)) \
+                and set(layout.splits[split]) != set(everything) \
+                and not _like(root.resolve().name, layout.splits[split]):
+            _log.warning('%s: no %s in it, and no list: all of its %d sequences are taken for '
+                         'split %s', root, ' or '.join(layout.splits[split]), len(names), split)
         missing = () if official is None else tuple(n for n in official if n not in self._folders)
         super().__init__(name, root, tuple(names), missing)
 
@@ -158,8 +173,11 @@ class FolderDataset(Dataset):
         return {n: tuple(a for a in how.names if flags[a][i]) for i, n in enumerate(names)}
 
     def _official(self, split: str) -> list[str] | None:
-        path = next((p for f in self.layout.lists.get(split, ()) if (p := self._find(f))), None)
+        path = self._list_of(split)
         return None if path is None else read_names(path)
+
+    def _list_of(self, split: str) -> Path | None:
+        return next((p for f in self.layout.lists.get(split, ()) if (p := self._find(f))), None)
 
     def _find(self, place: str) -> Path | None:
         """Return the first of root, the split's folders and those around them that has it."""
@@ -185,7 +203,13 @@ class FolderDataset(Dataset):
 
 
 def _matching(root: Path, pattern: str) -> Iterator[Path]:
-    return iter(sorted(root.glob(pattern)))
+    """Return what matches a pattern, in whatever case it is written."""
+    either = ''.join(f'[{c.lower()}{c.upper()}]' if c.isalpha() else c for c in pattern)
+    return iter(sorted(root.glob(either)))
+
+
+def _like(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name.lower(), p.lower()) for p in patterns)
 
 
 def _child(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -199,10 +223,8 @@ def _child(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 def _named(folders: set[Path], root: Path) -> dict[str, Path | None]:
     """Name sequences by their folder; by the path to it where that is not unique."""
-    count: dict[str, int] = {}
-    for folder in folders:
-        count[folder.name] = count.get(folder.name, 0) + 1
-    return {f.name if count[f.name] == 1 else f.relative_to(root).as_posix(): f
-            for f in sorted(folders)}
+    names = {f: f.name or f.resolve().name for f in sorted(folders)}  # the root may be '.'
+    count = Counter(names.values())
+    return {n if count[n] == 1 else f.relative_to(root).as_posix(): f for f, n in names.items()}
 
 

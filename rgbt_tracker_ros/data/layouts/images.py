@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rgbt_tracker_ros.data.sequence import LayoutError
+from rgbt_tracker_ros.data.sequence import LayoutError, identity_of
 from rgbt_tracker_ros.data.sources import IMAGE_SUFFIXES, as_frame, as_thermal, natural_order
 from rgbt_tracker_ros.types import Image, Pair, PairError
 
@@ -36,6 +36,11 @@ class ImageFiles:
 
     def __len__(self) -> int:
         return len(self.rgb) or len(self.thermal)
+
+    @property
+    def identity(self) -> str:
+        """See `identity_of`. :raises LayoutError: if a file is gone."""
+        return f'{identity_of((*self.rgb, *self.thermal))} {self._fps}'
 
     def pair(self, index: int) -> Pair:
         """Decode pair `index`.

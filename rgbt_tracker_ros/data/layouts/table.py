@@ -36,6 +36,7 @@ class FolderLayout:
     text.read_boxes. `step`: frames from one row to the next. `splits`: option `split` -> patterns
     of the folders that hold its sequences; the first is the default, and the root itself is taken
     where none of them is there. `lists`: split -> files that name the official sequences.
+    `around`: whether files that are not a sequence's own may also lie beside the root.
     """
 
     thermal: tuple[str, ...]
@@ -51,6 +52,7 @@ class FolderLayout:
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {'all': ()})
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     attributes: Flags | Columns | None = None
+    around: bool = True
 
 
 _LASHER = ('NO', 'PO', 'TO', 'HO', 'MB', 'LI', 'HI', 'AIV', 'LR', 'DEF', 'BC', 'SA', 'CM', 'TC',
@@ -113,5 +115,5 @@ FOLDER_LAYOUTS: dict[str, FolderLayout] = {
     'folder': FolderLayout(
         rgb=('rgb', 'visible', 'color', 'vis'), thermal=('thermal', 'infrared', 'ir', 'lwir'),
         truth=('groundtruth.txt', 'groundtruth_rect.txt', 'groundtruth.csv'), needs_truth=False,
-        delimiters=',\t ', lists={'all': ('list.txt', 'sequences.txt')}),
+        delimiters=',\t ', lists={'all': ('list.txt', 'sequences.txt')}, around=False),
 }

@@ -8,7 +8,7 @@ import numpy as np
 
 from rgbt_tracker_ros.data.layouts.images import check_not_exchanged
 from rgbt_tracker_ros.data.layouts.rows import Track, read_tracks
-from rgbt_tracker_ros.data.sequence import Dataset, LayoutError, Sequence, Unseen
+from rgbt_tracker_ros.data.sequence import Dataset, LayoutError, Sequence, Unseen, identity_of
 from rgbt_tracker_ros.data.sources import PairSource, SourceError, VideoSource, natural_order
 from rgbt_tracker_ros.types import Pair, PairError
 
@@ -33,6 +33,12 @@ class VideoFrames:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def identity(self) -> str:
+        """See `identity_of`. :raises LayoutError: if a file is gone."""
+        return (identity_of(file for file in (self.rgb, self.thermal) if file)
+                + f' {self._first} {self._fps}')
 
     def pair(self, index: int) -> Pair:
         """Decode pair `index`, counted from the first.

@@ -41,7 +41,8 @@ from rgbt_tracker_ros.claims.store import (
     load_table,
     save_table,
 )
-from rgbt_tracker_ros.claims.table import CLAIMS, closed, diff
+from rgbt_tracker_ros.claims.seeds import seeds_of, told
+from rgbt_tracker_ros.claims.table import CLAIMS, SYSTEMS, beyond, closed, diff
 from rgbt_tracker_ros.data.suites import SUITES
 from rgbt_tracker_ros.distillation.identity import stage_identity
 from rgbt_tracker_ros.distillation.stages import Setting, check
@@ -84,6 +85,7 @@ def table(*values: float, arm: str = 'x') -> dict[str, dict[int, dict[str, float
     ((1.0, 1.1, 0.9), 1.01, True, Verdict.ON_THE_MEAN),
     ((1.0, 1.1, 0.9), 0.5, True, Verdict.NOT_HELD),
     ((2.0, 2.0, 2.0), 2.0, False, Verdict.HOLDS),               # at the bar
+    ((2.0, 2.0, 2.0), 2.0, True, Verdict.HOLDS),
     ((9.0, 9.0), 1.0, False, Verdict.OPEN),                     # too few seeds
     ((1.0, 2.0, 3.0), None, False, Verdict.REPORTED),
     ((), 1.0, False, Verdict.OPEN)])
@@ -91,6 +93,13 @@ def test_verdict(values: tuple[float, ...], bar: float | None, at_most: bool,
                  verdict: Verdict) -> None:
     part = Part('', lambda get: get('x', 'm'), bar, at_most)
     assert judge(part, table(*values)).verdict is verdict
+
+
+@pytest.mark.parametrize('value, at_most, verdict', [
+    (2.0, False, Verdict.NOT_HELD), (2.1, False, Verdict.HOLDS), (2.0, True, Verdict.NOT_HELD)])
+def test_better_is_more_than_as_good(value: float, at_most: bool, verdict: Verdict) -> None:
+    part = Part('', lambda get: get('x', 'm'), 2.0, at_most, strict=True)
+    assert judge(part, table(*[value] * 3)).verdict is verdict
 
 
 def test_differences_are_paired_by_seed() -> None:
@@ -104,6 +113,16 @@ def test_differences_are_paired_by_seed() -> None:
 def test_gap_closed() -> None:
     values = {'arm': 45.0, 'low': 40.0, 'high': 60.0}
     assert closed('arm', 'low', 'high', 'm')(lambda arm, metric: values[arm]) == 25
+    assert beyond('arm', 'low', 'high', 0.25, 'm')(lambda arm, metric: values[arm]) == 0
+
+
+@pytest.mark.parametrize('arm, high, holds', [
+    (37.0, 36.0, False),            # worse, and so is what it should come near to
+    (35.0, 40.0, False), (41.0, 40.0, True), (45.0, 50.0, True), (43.0, 50.0, False)])
+def test_a_gap_is_closed_by_what_is_gained(arm: float, high: float, holds: bool) -> None:
+    values = {'arm': arm, 'low': 40.0, 'high': high}
+    found = beyond('arm', 'low', 'high', 0.4, 'm')(lambda name, metric: values[name])
+    assert (found >= 0) == holds
 
 
 @pytest.mark.parametrize('bars, verdict', [
@@ -211,7 +230,8 @@ class Fakes:
 
 
 def run(out: Path, broken: str = '', jobs: int = 1) -> tuple[Fakes, runner.Runner, bool]:
-    plan = runner.plan(['g/other', 'f/child', 'f/late'], [1, 2], lambda arm: 10.0, FAKES)
+    plan = runner.plan(['g/other', 'f/child', 'f/late'], lambda arm: seeds_of(arm, 2),
+                       lambda arm: 10.0, FAKES)
     fakes = Fakes(out, broken)
     done = runner.Runner(plan, out, fakes, lambda arm, seed: (
         arm_folder(out, arm.name, seed) / 'result.json').is_file(), jobs, FAKES)
@@ -240,6 +260,18 @@ def test_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
                                             for s in (1, 2)}
     assert 'needs f/parent' in ran.failed['f/child', 1]
     assert ('f/late', 2) in fakes.started and 'f/child' not in {n for n, _ in fakes.started}
+
+
+def test_seeds_that_were_looked_at_are_not_planned_and_do_not_count() -> None:
+    plan = runner.plan(['ckd/coupled', 'cmd_rgbt/alone'], lambda arm: seeds_of(arm, 2),
+                       lambda arm: 10.0)
+    assert {s for n, s in plan.jobs if n.startswith('ckd')} == {1, 2}
+    assert {s for n, s in plan.jobs if n.startswith('cmd_rgbt')} == {4, 5}
+    results, others = counting({'cmd_rgbt/teacher': {3: Result({}, 'k'), 4: Result({}, 'k')}},
+                               lambda arm, seed: 'k')
+    assert results['cmd_rgbt/teacher'].keys() == {4}
+    assert others.keys() == {'cmd_rgbt/teacher 3'}
+    assert '`ckd`' in told(SYSTEMS).split(';')[0] and 'from seed 4 on' in told(SYSTEMS)
 
 
 # --- measurements -----------------------------------------------------------------------------
@@ -363,10 +395,10 @@ def test_structure_finds_names_and_copies(tmp_path: Path) -> None:
 
 def some_results() -> dict[str, dict[int, dict[str, float]]]:
     """Results in which B4.2 and B4.3 hold, and B2.2 does not."""
-    results = {'mutual_prompt/speed': {s: {'ratio': 2.0 + s / 100} for s in (1, 2, 3)}}
+    results = {'mutual_prompt/speed': {s + 3: {'ratio': 2.0 + s / 100} for s in (1, 2, 3)}}
     for arm, pr in (('teacher', 80.0), ('alone', 70.0), ('distilled', 75.0)):
         results[f'cmd_rgbt/{arm}'] = {
-            s: {'pr': pr + s + (0.6 * s if arm == 'distilled' else 0), 'sr': pr - 10 + s,
+            s + 3: {'pr': pr + s + (0.6 * s if arm == 'distilled' else 0), 'sr': pr - 10 + s,
                 'pr_rgb_degraded': pr} for s in (1, 2, 3)}
     return results
 
@@ -393,16 +425,20 @@ def test_the_page_is_made_again_from_its_results(tmp_path: Path,
     assert cli.main(args) == 0 and 'B4.2   holds' in capsys.readouterr().out
     first = page.read_text()
     assert cli.main(args) == 0 and page.read_text() == first
-    folder = arm_folder(out, 'cmd_rgbt/alone', 4)       # what was trained since then counts, too
+    folder = arm_folder(out, 'cmd_rgbt/alone', 7)       # what was trained since then counts, too
     folder.mkdir(parents=True)
-    late = Result({'pr': 1.0}, key_now('cmd_rgbt/alone', 4))
+    late = Result({'pr': 1.0}, key_now('cmd_rgbt/alone', 7))
     (folder / 'result.json').write_text(json.dumps(late.as_dict()))
     assert cli.main(args) == 0
-    assert load_table(tmp_path / 'claims' / cli.RESULTS)['cmd_rgbt/alone'][4] == late
-    (folder / 'result.json').write_text(json.dumps(replace(late, key='older').as_dict()))
-    assert cli.main(args) == 0 and 4 not in load_table(tmp_path / 'claims' / cli.RESULTS)[
-        'cmd_rgbt/alone']
-    assert 'left out: cmd_rgbt/alone 4, of another recipe' in capsys.readouterr().out
+    kept = load_table(tmp_path / 'claims' / cli.RESULTS)
+    assert kept['cmd_rgbt/alone'][7] == late
+    assert kept['cross/structure'][1].metrics.keys() == {'naming', 'duplicated'}
+    other = replace(late, key='older')
+    (folder / 'result.json').write_text(json.dumps(other.as_dict()))
+    assert cli.main(args) == 0
+    assert load_table(tmp_path / 'claims' / cli.RESULTS)['cmd_rgbt/alone'][7] == other
+    said = capsys.readouterr().out
+    assert 'left out, of another recipe, or measured in another way: cmd_rgbt/alone 7\n' in said
     (tmp_path / 'claims' / cli.RESULTS).write_text('[1')
     assert cli.main(args) == 2 and "can't be read" in capsys.readouterr().err
 

@@ -149,7 +149,7 @@ def test_of_several_trackers_in_a_folder_one_is_named(file: Callable[..., Path],
                                                       ) -> None:
     for name in ('Bright_boy.txt', 'Still_boy.txt', 'Still_redboy.txt'):
         file('1,2,3,4\n', name)
-    with pytest.raises(ResultError, match='of 2 trackers.*Still=.*: Still, Bright'):
+    with pytest.raises(ResultError, match=r'of 2 trackers.*Still=.*: Still, Bright'):
         find_results(tmp_path, ['boy'])
     assert find_results(tmp_path, ['boy'], 'Bright') == {'boy': tmp_path / 'Bright_boy.txt'}
     assert find_results(tmp_path, ['boy', 'redboy'])['boy'] == tmp_path / 'Still_boy.txt'

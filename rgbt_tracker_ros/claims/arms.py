@@ -180,7 +180,8 @@ ADAPT = str(Path(__file__).parents[1] / 'adaptation' / 'recipe.yaml')
 
 
 _ADAPT = (Arm('adapt/distilled', ADAPT, NOTHING, (
-    Measure('adaptation', '', options={'style': 'dusk'}),), first=True, scale='full'),)
+    Measure('adaptation', '', options={'style': 'dusk', 'videos': 40, 'tests': 40}),), first=True,
+    scale='full'),)
 
 # --- shipped: one student, taught by each paper alone and by all of them -----------------------
 

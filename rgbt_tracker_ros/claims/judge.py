@@ -62,8 +62,8 @@ class Verdict(Enum):
 class Part:
     """One figure of a claim: computed for each seed, and compared with a bar.
 
-    The claim holds where the interval's end on the bad side clears the bar. Without a bar the
-    figure is reported only.
+    The claim holds where the interval's end on the bad side clears the bar; `strict`: does more
+    than reach it. Without a bar the figure is reported only.
     """
 
     label: str
@@ -71,6 +71,13 @@ class Part:
     bar: float | None = None
     at_most: bool = False
     unit: str = ''
+    strict: bool = False
+
+    def reached(self, value: float) -> bool:
+        """Return whether a value clears the bar."""
+        assert self.bar is not None
+        above = self.bar - value if self.at_most else value - self.bar
+        return above > 0 if self.strict else above >= 0
 
 
 @dataclass(frozen=True)
@@ -139,11 +146,9 @@ def _verdict(part: Part, found: Interval | None) -> Verdict:
         return Verdict.REPORTED
     if len(found.values) < FEWEST:
         return Verdict.OPEN
-    sign = -1 if part.at_most else 1
-    worst = found.high if part.at_most else found.low
-    if sign * worst >= sign * part.bar:
+    if part.reached(found.high if part.at_most else found.low):
         return Verdict.HOLDS
-    return Verdict.ON_THE_MEAN if sign * found.mean >= sign * part.bar else Verdict.NOT_HELD
+    return Verdict.ON_THE_MEAN if part.reached(found.mean) else Verdict.NOT_HELD
 
 
 def overall(parts: Sequence[Judged]) -> Verdict:

@@ -1,7 +1,7 @@
 """Run arms in processes of one thread each, several at a time, and go on where it stopped."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import os
 from pathlib import Path
@@ -15,8 +15,6 @@ from tqdm import tqdm
 from rgbt_tracker_ros.claims.arms import ADAPT, ARMS, NOTHING, STEP_SECONDS, Arm
 from rgbt_tracker_ros.claims.store import arm_folder, read_result
 
-FIRST_SEED = 1
-"""Seed 0 is the one that the recipes were tuned with; it is no evidence."""
 _MEASURING = 15.0  # seconds, about
 _ADAPTING = 800.0
 _POLL = 0.5
@@ -32,9 +30,9 @@ class Plan:
     seconds: dict[Job, float]
 
 
-def plan(arms: Iterable[str], seeds: Sequence[int], seconds: Callable[[Arm], float],
-         table: dict[str, Arm] = ARMS) -> Plan:
-    """Order the jobs of some arms and of all that they need.
+def plan(arms: Iterable[str], seeds: Callable[[str], Iterable[int]],
+         seconds: Callable[[Arm], float], table: dict[str, Arm] = ARMS) -> Plan:
+    """Order the jobs of some arms, each with its `seeds`, and of all that they need.
 
     First what the required claims need, then the rest; recipe by recipe in the order of `arms`,
     so that an early end leaves recipes that can be judged.
@@ -50,7 +48,7 @@ def plan(arms: Iterable[str], seeds: Sequence[int], seconds: Callable[[Arm], flo
         at = recipes.index(system) if system in recipes else len(recipes)
         return not table[name].first, at, seed, place[name]
 
-    jobs = sorted(((name, seed) for name in wanted for seed in seeds), key=order)
+    jobs = sorted(((name, seed) for name in wanted for seed in seeds(name)), key=order)
     return Plan(tuple(jobs), {(n, s): seconds(table[n]) for n, s in jobs})
 
 

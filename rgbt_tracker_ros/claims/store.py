@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from rgbt_tracker_ros.claims.judge import Results
+from rgbt_tracker_ros.claims.seeds import first_seed
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def collect(out: Path, arms: Iterable[str]) -> Table:
 def counting(table: Table, key_of: Callable[[str, int], str]) -> tuple[Table, dict[str, str]]:
     """Return the results that count, and why others do not, by 'ARM SEED'.
 
+    Seeds that were looked at while a recipe was made do not: see `seeds`.
+
     :param key_of: key of an arm with a seed as it would be trained now; '' for no such arm.
     """
     left: Table = {}
@@ -90,7 +93,9 @@ def counting(table: Table, key_of: Callable[[str, int], str]) -> tuple[Table, di
         for seed, one in seeds.items():
             parent = next((p for p, weights in one.parents.items() if weights != getattr(
                 table.get(p, {}).get(seed), 'weights', None)), None)
-            if one.key != key_of(arm, seed):
+            if seed < first_seed(arm):
+                out[f'{arm} {seed}'] = 'of seeds from before its recipe was last changed'
+            elif one.key != key_of(arm, seed):
                 out[f'{arm} {seed}'] = 'of another recipe, or measured in another way'
             elif parent is not None:
                 out[f'{arm} {seed}'] = f'trained from another {parent}'

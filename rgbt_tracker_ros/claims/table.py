@@ -25,6 +25,17 @@ def closed(arm: str, low: str, high: str, metric: str, metric_low: str = '') -> 
         / (get(high, metric) - get(low, metric_low or metric))
 
 
+def beyond(arm: str, low: str, high: str, share: float, metric: str, metric_low: str = '',
+           ) -> Figure:
+    """Return the figure: by how much an arm closes more than a share of the gap between two
+    others. Unlike the quotient it has a meaning where there is no gap.
+    """
+    def figure(get: Get) -> float:
+        start = get(low, metric_low or metric)
+        return get(arm, metric) - start - share * (get(high, metric) - start)
+    return figure
+
+
 def closed_of(arm: str, metric: str, low: str, high: str) -> Figure:
     """Return the figure: how much of the gap between two metrics of an arm a third one closes, in
     percent.
@@ -52,16 +63,16 @@ CMD_TIR = (
               for m in ('sr', 'pr')), required=True),
     Claim('B1.2', 'It closes 25 % of the gap to supervision with the released objective A, 50 % '
           'with the best switch (C, imitation of the response)', (
-              Part('A: gap in SR closed', closed(f'{_T}a_detector', f'{_T}rgb',
-                                                 f'{_T}supervised', 'sr', 'thermal_sr'),
-                   25.0, unit='%'),
-              Part('C: gap in SR closed', closed(f'{_T}c_detector', f'{_T}rgb',
-                                                 f'{_T}supervised', 'sr', 'thermal_sr'),
-                   50.0, unit='%')), required=True),
+              *(Part(f'{o}: SR gained, less {share:.0%} of the gap', beyond(
+                  f'{_T}{o.lower()}_detector', f'{_T}rgb', f'{_T}supervised', share, 'sr',
+                  'thermal_sr'), 0.0, unit='points') for o, share in (('A', 0.25), ('C', 0.5))),
+              *(Part(f'{o}: gap in SR closed', closed(
+                  f'{_T}{o.lower()}_detector', f'{_T}rgb', f'{_T}supervised', 'sr',
+                  'thermal_sr'), unit='%') for o in 'AC')), required=True),
     Claim('B1.3', 'Each of the three box generators beats the RGB weights (objective A); the '
           'order of the three is reported', (
               *(Part(f'{g}: SR - RGB weights', diff(f'{_T}a_{g}', f'{_T}rgb', 'sr', 'thermal_sr'),
-                     0.0, unit='points') for g in _GENERATORS),
+                     0.0, unit='points', strict=True) for g in _GENERATORS),
               Part('detector - random', diff(f'{_T}a_detector', f'{_T}a_random', 'sr'),
                    unit='points'),
               Part('random - center', diff(f'{_T}a_random', f'{_T}a_center', 'sr'),
@@ -120,12 +131,14 @@ MUTUAL_PROMPT = (
     Claim('B2.3', 'Distillation adds precision at equal steps, and adds more at a quarter of the '
           'steps', (
               Part('PR at all steps: with - without', diff(f'{_P}distilled', f'{_P}alone', 'pr'),
-                   0.0, unit='points'),
+                   0.0, unit='points', strict=True),
               Part('PR at a quarter: with - without',
-                   diff(f'{_P}distilled_early', f'{_P}alone_early', 'pr'), 0.0, unit='points'),
+                   diff(f'{_P}distilled_early', f'{_P}alone_early', 'pr'), 0.0, unit='points',
+                   strict=True),
               Part('gain at a quarter - gain at all steps', lambda get:
                    get(f'{_P}distilled_early', 'pr') - get(f'{_P}alone_early', 'pr')
-                   - get(f'{_P}distilled', 'pr') + get(f'{_P}alone', 'pr'), 0.0, unit='points')),
+                   - get(f'{_P}distilled', 'pr') + get(f'{_P}alone', 'pr'), 0.0, unit='points',
+                   strict=True)),
           required=True,
           tried='What distillation adds, it adds early: a student that starts from the weights of '
           'its teacher gets there without it, too, given time. Of the recipe of before (see B2.1) '
@@ -134,10 +147,10 @@ MUTUAL_PROMPT = (
     Claim('B2.4', 'The teacher is better with mutual prompts than without, and than with prompts '
           'into one stream where RGB is degraded', (
               Part('PR: mutual - none', diff(f'{_P}teacher', f'{_P}teacher_none', 'pr'), 0.0,
-                   unit='points'),
+                   unit='points', strict=True),
               *(Part(f'PR where RGB is degraded: mutual - {kind}',
                      diff(f'{_P}teacher', f'{_P}teacher_{kind}', 'pr_rgb_degraded'), 0.0,
-                     unit='points') for kind in ('to_rgb', 'to_thermal')))),
+                     unit='points', strict=True) for kind in ('to_rgb', 'to_thermal')))),
 )
 
 TRIED_MCE = (
@@ -184,7 +197,7 @@ CKD = (
               Part('loss of SR: unmasked - masked training', lambda get:
                    get(f'{_K}plain', 'sr') - get(f'{_K}plain', 'occluded_sr')
                    - get(f'{_K}masked', 'sr') + get(f'{_K}masked', 'occluded_sr'), 0.0,
-                   unit='points'),)),
+                   unit='points', strict=True),)),
     Claim('B3.5', 'Candidate elimination by one vote saves a quarter of the operations, and after '
           'its second stage at most half a point of the precision before it is lost (it does lose '
           'to a network that had the same second stage without elimination: the last figure)', (
@@ -240,14 +253,16 @@ CMD_RGBT = (
                    unit='points')), required=True,
           tried=TRIED_CMD),
     Claim('B4.3', 'Distillation recovers 40 % of the gap to the teacher or more', (
+        Part('PR gained, less 40% of the gap', beyond(
+            f'{_R}distilled', f'{_R}alone', f'{_R}teacher', 0.4, 'pr'), 0.0, unit='points'),
         Part('gap in PR recovered', closed(f'{_R}distilled', f'{_R}alone', f'{_R}teacher', 'pr'),
-             40.0, unit='%'),
+             unit='%'),
         Part('gap in PR: teacher - alone', diff(f'{_R}teacher', f'{_R}alone', 'pr'),
              unit='points')), required=True),
     Claim('B4.4', 'SCFD alone and MPSD alone are better than none, both at least as good as '
           'either (without imitation of the answer)', (
               *(Part(f'PR: {m.upper()} - alone', diff(f'{_R}{m}', f'{_R}alone', 'pr'), 0.0,
-                     unit='points') for m in ('scfd', 'mpsd')),
+                     unit='points', strict=True) for m in ('scfd', 'mpsd')),
               Part('PR: both - the better one', lambda get: get(f'{_R}both', 'pr')
                    - max(get(f'{_R}scfd', 'pr'), get(f'{_R}mpsd', 'pr')), 0.0, unit='points'))),
     Claim('B4.5', 'Choosing paths by their quality is at least as good as the aggregate path '
@@ -261,7 +276,7 @@ CMD_RGBT = (
     Claim('B4.6', 'Where a modality is degraded, what each modality has alone is worth handing on',
           tuple(Part(f'PR where {c} is degraded: with - without the specific term',
                      diff(f'{_R}distilled', f'{_R}common', f'pr_{c}_degraded'), 0.0,
-                     unit='points') for c in ('rgb', 'thermal'))),
+                     unit='points', strict=True) for c in ('rgb', 'thermal'))),
 )
 
 _S = 'shipped/'
@@ -276,8 +291,8 @@ SHIPPED = (
         Part('operations: student / teacher', lambda get: get(f'{_S}all', 'macs')
              / get(f'{_S}teacher', 'macs'), 0.1, at_most=True, unit='times'))),
     Claim('S1.3', 'Each paper alone is better than labels alone', tuple(
-        Part(f'SR: {name} - labels', diff(f'{_S}{name}', f'{_S}labels', 'sr'), 0.0, unit='points')
-        for name in _PAPERS)),
+        Part(f'SR: {name} - labels', diff(f'{_S}{name}', f'{_S}labels', 'sr'), 0.0,
+             unit='points', strict=True) for name in _PAPERS)),
 )
 
 TRIED_ADAPT = (
@@ -290,7 +305,7 @@ TRIED_ADAPT = (
     'points (20 videos each), and by their recordings it was found out why no more: the offset '
     'of thermal was not found in the noise, and made-up scenes dressed for these cameras had too '
     'little of their pattern, none of their falling palette and too dark targets. Judged on '
-    'seeds 4 to 6 (`--seeds 6` makes them). With the tuning seed, 0, and 30 videos (the shipped '
+    'seeds 4 to 6. With the tuning seed, 0, and 30 videos (the shipped '
     'student 66.6 there, 93.4 on the cameras of before): the recipe of before 72.0 and 93.0, with '
     'scenes dressed as now 77.1 and 92.9, at a slightly larger share of them than the recipe '
     'has. Seed 5 was refused at first, when one of the two measures had to gain beyond doubt by '
@@ -307,8 +322,11 @@ ADAPT = (
                    unit='points')), required=True, tried=TRIED_ADAPT),
     Claim('D1.2', 'It closes 40 % of the gap to the student that is trained there with labels, or '
           'more', (
-              Part('gap in SR closed', closed_of(_A, 'distilled', 'shipped', 'labelled'), 40.0,
-                   unit='%'),), required=True),
+              Part('SR gained, less 40% of the gap', lambda get: get(_A, 'distilled')
+                   - get(_A, 'shipped') - 0.4 * (get(_A, 'labelled') - get(_A, 'shipped')), 0.0,
+                   unit='points'),
+              Part('gap in SR closed', closed_of(_A, 'distilled', 'shipped', 'labelled'),
+                   unit='%')), required=True),
     Claim('D1.3', 'On the cameras of before it loses 1 point or less', (
         Part('SR there: distilled - shipped',
              diff(_A, _A, 'distilled_original', 'shipped_original'), -1.0, unit='points'),

@@ -24,8 +24,9 @@ from rgbt_tracker_ros.distillation.trainer import Options, Trainer
 from rgbt_tracker_ros.models import checkpoint
 
 REVISION = 1
-"""Raise it when the same recipe trains to other weights, or a measurement changes its meaning:
-results of before are then measured anew."""
+"""Raise it when the same recipe trains to other weights: all results are then made anew."""
+REVISIONS = {'adaptation': 2}
+"""Kind of measurement -> raised when it changes its meaning; 1 where nothing stands."""
 
 
 def arm_recipe(arm: Arm) -> Recipe:
@@ -44,7 +45,11 @@ def key_of(arm: Arm, recipe: Recipe, seed: int) -> str:
             for k, n in stage['networks'].items() if 'config' in n}}
     else:
         trained = stage_identity(recipe, Setting(seed), arm.stage)
-    text = json.dumps([REVISION, trained, [m.__dict__ for m in arm.measures]], sort_keys=True)
+    kinds = {m.kind for m in arm.measures}
+    parts: list[Any] = [REVISION, trained, [m.__dict__ for m in arm.measures]]
+    if revisions := {k: REVISIONS[k] for k in kinds & set(REVISIONS)}:
+        parts.append(revisions)
+    text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

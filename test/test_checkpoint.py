@@ -156,6 +156,7 @@ class Bomb:
         ('search_factor', 0), ('template_factor', 1e9))],
     (config(search_factor=float('nan')), 'search_factor is nan'),
     (config(search_size=None), 'broken description'),
+    (config(search_size=100), 'search_size is 100; it must be a multiple of 16'),
     *[(info(i), 'broken description') for i in (
         '{"calibration": {"scale": 1}}', '{"calibration": {"scale": NaN, "bias": 0}}',
         '{"calibration": {"scale": 1%s, "bias": 0}}' % ('0' * 400),
@@ -169,6 +170,10 @@ class Bomb:
     (spoiled(lambda s: s.pop('temperature')), r'temperature has shape missing.*needs \(\)'),
     (spoiled(lambda s: s.update(more=torch.zeros(2))), 'more has shape .*none of that name'),
     (spoiled(lambda s: s.update({'key.weight': s['key.weight'].int()})), 'holds torch.int32'),
+    (spoiled(lambda s: s.update({'key.weight': s['key.weight'].double() + 1e300})),
+     'key.weight has values that are not finite'),
+    (spoiled(lambda s: s.update({k: v - 9 for k, v in s.items() if k.endswith('running_var')})),
+     'running_var has a variance below 0'),
     *[(with_value(float(v), i), 'key.weight has values that are not finite')
       for v in ('nan', 'inf', '-inf') for i in (0, -1)],
 ])

@@ -80,7 +80,7 @@ def test_deep_thermal_becomes_levels_as_for_the_student(recorder):
     assert set(np.unique(recorder.pictures[0])) == {0, 153}
 
 
-@pytest.mark.parametrize('homography', [(), (2, 0, 0, 0, 2, 0, 0, 0, 1)])
+@pytest.mark.parametrize('homography', [(), (2, 0, 0.5, 0, 2, 0.5, 0, 0, 1)])
 def test_thermal_is_laid_over_rgb(recorder, homography):
     thermal = np.zeros((24, 32), np.uint8)
     thermal[5:10, 10:20] = 255

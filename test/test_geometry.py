@@ -7,7 +7,7 @@ import pytest
 
 from rgbt_tracker_ros.tracking import geometry
 from rgbt_tracker_ros.tracking.config import TrackerConfig
-from rgbt_tracker_ros.tracking.geometry import Crop, thermal_to_rgb
+from rgbt_tracker_ros.tracking.geometry import Crop, of_indices, thermal_to_rgb
 from rgbt_tracker_ros.types import Box, BoxError, Pair, PairError
 
 coordinate = st.floats(-2000, 2000)
@@ -96,8 +96,21 @@ def test_a_crop_far_outside_is_empty():
 ])
 def test_registration(homography, thermal_size, point, expected):
     m = thermal_to_rgb(homography, thermal_size, (640, 480))
-    x, y, w = m @ (*point, 1)
+    x, y, w = (of_indices(m) if homography else m) @ (*point, 1)
     assert (x / w, y / w) == pytest.approx(expected)
+
+
+def test_a_homography_is_as_opencv_finds_it():
+    """Found from what is hot in both images, by indices of pixels, it lays one over the other."""
+    points = [(20, 30), (140, 30), (20, 100), (140, 100)]
+    thermal, rgb = np.zeros((120, 160), np.uint8), np.zeros((1080, 1920), np.uint8)
+    for x, y in points:     # a thermal pixel is a block of 12 x 9
+        thermal[y, x] = 255
+        rgb[9 * y:9 * y + 9, 12 * x:12 * x + 12] = 255
+    middles = [(12 * x + 5.5, 9 * y + 4) for x, y in points]
+    h, _ = cv2.findHomography(np.float32(points), np.float32(middles))
+    found, scaled = (thermal_to_rgb(v, (160, 120), (1920, 1080)) for v in (tuple(h.ravel()), ()))
+    assert found == pytest.approx(scaled, abs=1e-4)
 
 
 @pytest.mark.parametrize('homography', [

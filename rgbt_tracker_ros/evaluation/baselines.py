@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rgbt_tracker_ros.tracking.config import TrackerConfig
-from rgbt_tracker_ros.tracking.geometry import thermal_to_rgb
+from rgbt_tracker_ros.tracking.geometry import of_indices, thermal_to_rgb
 from rgbt_tracker_ros.tracking.thermal import ThermalNormalizer
 from rgbt_tracker_ros.types import Box, Estimate, Pair, PairError, State
 
@@ -139,10 +139,7 @@ class OpenCVTracker:
         m = thermal_to_rgb(self.config.homography, thermal, rgb)
         if name == 'rgb':
             m = np.asarray(np.linalg.inv(m), np.float64)
-        # pixel centres are at halves here and at whole numbers in OpenCV
-        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        return cv2.warpPerspective(image, np.linalg.inv(half) @ m @ half, self._size,
-                                   flags=cv2.INTER_LINEAR)
+        return cv2.warpPerspective(image, of_indices(m), self._size, flags=cv2.INTER_LINEAR)
 
 
 def _factory(algorithm: str) -> Any:

@@ -95,7 +95,13 @@ def load(path: Path, sha256: str = '') -> tuple[Network, dict[str, Any]]:
     :raises CheckpointError: file missing or not safetensors; sha256, format, architecture, sizes,
         names, shapes or types wrong; weights that are not finite; a calibration that is none.
     """
-    meta, state = _read(path, sha256)
+    return load_known(path, sha256)[:2]
+
+
+def load_known(path: Path, sha256: str = '') -> tuple[Network, dict[str, Any], str]:
+    """Load as `load`; return the file's sha256, too: that of what was loaded."""
+    path = path.expanduser()
+    meta, state, digest = _read(path, sha256)
     name, config, info = _described(path, meta)
     try:
         with torch.device('meta'):  # sizes out of proportion cost nothing here
@@ -105,11 +111,11 @@ def load(path: Path, sha256: str = '') -> tuple[Network, dict[str, Any]]:
     _compare(path, name, wanted, state)
     network = build(name, **config)
     network.load_state_dict(state, strict=False)
-    return network.eval(), info
+    return network.eval(), info, digest
 
 
-def _read(path: Path, sha256: str) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Return the texts and the tensors of a file, which may be written over meanwhile: it is read
+def _read(path: Path, sha256: str) -> tuple[dict[str, str], dict[str, Tensor], str]:
+    """Return the texts, the tensors and the sha256 of a file, which may be written over meanwhile: it is read
     once, so that what was checked is what is used, and not mapped: a file that gets shorter under
     a mapping ends the process.
     """
@@ -121,14 +127,14 @@ def _read(path: Path, sha256: str) -> tuple[dict[str, str], dict[str, Tensor]]:
                               '.safetensors file, or leave it empty for the shipped student')
     try:
         data = path.read_bytes()
+        found = hashlib.sha256(data).hexdigest()
         if sha256:
-            found = hashlib.sha256(data).hexdigest()
             if len(sha256) < 8 or not found.startswith(sha256.lower()):
                 raise CheckpointError(f'sha256 of {path} is {found}, expected {sha256}; '
                                       'the file is not the one you meant, or it is damaged')
         tensors = safetensors.torch.load(data)
         header = json.loads(data[8:8 + int.from_bytes(data[:8], 'little')])
-        return header.get('__metadata__') or {}, tensors
+        return header.get('__metadata__') or {}, tensors, found
     except (SafetensorError, OSError, *_NONSENSE) as error:
         if isinstance(error, CheckpointError):
             raise
@@ -193,6 +199,10 @@ def _compare(path: Path, name: str, wanted: Mapping[str, Tensor],
                                     else (wanted[key].dtype,)):
             raise CheckpointError(f'{path}: tensor {key} holds {given[key].dtype}, the network '
                                   f'{name!r} needs {wanted[key].dtype}; the file was altered')
-        if not given[key].isfinite().all():
+        value = given[key].to(wanted[key].dtype)    # 1e300 is not finite where it is used
+        if not value.isfinite().all():
             raise CheckpointError(f'{path}: tensor {key} has values that are not finite; the '
                                   'training diverged, or the file is damaged')
+        if key.endswith('running_var') and bool((value < 0).any()):
+            raise CheckpointError(f'{path}: tensor {key} has a variance below 0; the file is '
+                                  'damaged')

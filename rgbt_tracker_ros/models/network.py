@@ -50,6 +50,13 @@ class NetworkConfig:
         """
         return 0.0
 
+    @property
+    def every_cell_learned(self) -> bool:
+        """Whether the boxes of all cells around the target are learned (`dense_task`), not that
+        of its own cell alone, so that they can be averaged.
+        """
+        return False
+
 
 class Output(NamedTuple):
     """Answer for a search crop: `logits` (B, 1, S, S), corner `boxes` (B, 4, S, S) in crop px,

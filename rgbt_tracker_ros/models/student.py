@@ -28,10 +28,20 @@ class StudentConfig(NetworkConfig):
     head: int = 64
     stride: int = 8
 
+    def __post_init__(self) -> None:
+        for name in ('template_size', 'search_size'):
+            if getattr(self, name) % 16:
+                raise ValueError(f'{name} is {getattr(self, name)}; it must be a multiple of 16')
+
     @property
     def cell_offset(self) -> float:
         """Edges are learned from the middles of the cells (FCOS)."""
         return 0.5
+
+    @property
+    def every_cell_learned(self) -> bool:
+        """True: see NetworkConfig."""
+        return True
 
 
 class Student(MatchingNetwork):

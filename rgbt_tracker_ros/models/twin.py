@@ -55,6 +55,11 @@ class TwinConfig(NetworkConfig):
         """Edges are learned from the middles of the cells (FCOS)."""
         return 0.5
 
+    @property
+    def every_cell_learned(self) -> bool:
+        """True: see NetworkConfig."""
+        return True
+
 
 class Stream(nn.Module):
     """One modality's layers: stem to stride 4, stages at 8 and 16, and back to 8."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from rgbt_tracker_ros.nodes.image_conversion import Array
 from rgbt_tracker_ros.nodes.pairing import THERMAL
-from rgbt_tracker_ros.tracking.geometry import thermal_to_rgb
+from rgbt_tracker_ros.tracking.geometry import of_indices, thermal_to_rgb
 from rgbt_tracker_ros.types import Box
 
 Size = tuple[int, int]      # (width, height)
@@ -31,4 +31,4 @@ def image_in(reference: str, image: Array, homography: tuple[float, ...], size: 
     own = image.shape[1], image.shape[0]
     matrix = (np.linalg.inv(thermal_to_rgb(homography, size, own)) if reference == THERMAL
               else thermal_to_rgb(homography, own, size))
-    return cast(Array, cv2.warpPerspective(image, matrix, size))
+    return cast(Array, cv2.warpPerspective(image, of_indices(matrix), size))

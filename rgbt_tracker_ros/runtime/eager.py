@@ -63,7 +63,7 @@ class EagerStudent:
         self._device = resolve_device(device)
         self.precision = resolve_precision(precision, self._device)
         path = path or checkpoint.SHIPPED
-        network, self.info = checkpoint.load(path, sha256)
+        network, self.info, digest = checkpoint.load_known(path, sha256)
         if threads:
             torch.set_num_threads(threads)
         network = network.tracking_network()
@@ -74,7 +74,7 @@ class EagerStudent:
         self._network = network.to(self._device)
         if self._device.type == 'cpu' and can_pack():
             pack_convolutions(self._network)
-        self.name = f'{path.name} {checkpoint.sha256_of(path)[:12]}'
+        self.name = f'{path.name} {digest[:12]}'
 
     @property
     def config(self) -> NetworkConfig:

@@ -4,6 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 
+import numpy as np
+
 from rgbt_tracker_ros.tracking.geometry import thermal_to_rgb
 
 
@@ -18,7 +20,8 @@ class TrackerConfig:
     (`thermal_min`..`thermal_max`, in the camera's own units) or `percentile`; `thermal_low`,
     `thermal_high` are percentiles in [0, 100], `thermal_smoothing` the share of the old range that
     is kept at every frame, in [0, 1). `homography`: 9 numbers, row by row, that take a thermal
-    pixel to an RGB pixel; empty scales the thermal image to the RGB image's size.
+    pixel to an RGB pixel (indices, as OpenCV's findHomography has them); empty scales the thermal
+    image to the RGB image's size.
 
     States: at or above `tracking_threshold` the target is tracked, above `lost_threshold` it is
     uncertain, below it for `lost_frames` frames it is searched for, and after `lost_after` s of
@@ -48,6 +51,8 @@ class TrackerConfig:
     alignment_reach: float = 0.075
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, 'homography', tuple(
+            float(v) for v in np.ravel(np.asarray(self.homography, np.float64))))
         checks = (
             (self.thermal_range in ('auto', 'fixed', 'percentile'), 'thermal_range',
              "'auto', 'fixed' or 'percentile'"),
@@ -63,10 +68,10 @@ class TrackerConfig:
              'at most tracking_threshold, both within 0 and 1'),
             (self.lost_frames >= 1, 'lost_frames', 'at least 1'),
             (self.lost_after >= 0, 'lost_after', 'at least 0 s'),
-            (self.search_growth >= 1, 'search_growth', 'at least 1'),
+            (1 <= self.search_growth < math.inf, 'search_growth', 'at least 1'),
             (0 <= self.window_influence <= 1, 'window_influence', 'within 0 and 1'),
-            (self.frozen_after >= 0, 'frozen_after', 'at least 0 s'),
-            (self.probe_interval >= 0, 'probe_interval', 'at least 0 s'),
+            (0 <= self.frozen_after < math.inf, 'frozen_after', 'at least 0 s, and finite'),
+            (0 <= self.probe_interval < math.inf, 'probe_interval', 'at least 0 s, and finite'),
             (0 <= self.alignment_reach <= 0.2, 'alignment_reach', 'within 0 and 0.2'),
         )
         for ok, name, want in checks:

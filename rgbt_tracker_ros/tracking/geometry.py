@@ -76,7 +76,7 @@ class Crop:
             image = cv2.resize(image[y1 * shrink:y2 * shrink, x1 * shrink:x2 * shrink],
                                (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA)
             m = m @ np.array([[shrink, 0, x1 * shrink], [0, shrink, y1 * shrink], [0, 0, 1.0]])
-        m = _TO_INDEX @ m @ _FROM_INDEX
+        m = of_indices(m)
         size = (self.size, self.size)
         if abs(m[2, 0]) < 1e-12 and abs(m[2, 1]) < 1e-12:
             return cv2.warpAffine(image, m[:2] / m[2, 2], size, flags=cv2.INTER_LINEAR)
@@ -86,6 +86,13 @@ class Crop:
 # OpenCV puts pixel centres at whole numbers, we put them at halves.
 _FROM_INDEX = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 _TO_INDEX = np.linalg.inv(_FROM_INDEX)
+
+
+def of_indices(m: Matrix) -> Matrix:
+    """Return a map between continuous pixels (pixel i covers [i, i + 1)) as OpenCV has it: between
+    indices of pixels, whose middles are at whole numbers.
+    """
+    return np.asarray(_TO_INDEX @ m @ _FROM_INDEX, np.float64)
 
 
 def _shrink_factor(m: Matrix, width: int, height: int) -> float:
@@ -115,9 +122,10 @@ def _region(m: Matrix, size: int, block: int, columns: int,
 
 def thermal_to_rgb(homography: tuple[float, ...], thermal_size: tuple[int, int],
                    rgb_size: tuple[int, int]) -> Matrix:
-    """Return the 3x3 map from thermal pixels to RGB pixels.
+    """Return the 3x3 map from continuous thermal pixels to continuous RGB pixels.
 
-    :param homography: 9 numbers, row by row, or () to scale the whole thermal image to the RGB's.
+    :param homography: 9 numbers, row by row, between indices of pixels as OpenCV's
+        findHomography finds it, or () to scale the whole thermal image to the RGB's.
     :param thermal_size: (width, height) of the thermal image, px.
     :param rgb_size: (width, height) of the RGB image, px.
     :raises ValueError: if the homography can't be inverted.
@@ -129,4 +137,4 @@ def thermal_to_rgb(homography: tuple[float, ...], thermal_size: tuple[int, int],
     if not np.isfinite(m).all() or np.linalg.cond(m) > 1e12:
         raise ValueError(f'homography {homography} is singular or not finite; it must be '
                          'invertible (check that the 9 numbers are row by row)')
-    return m
+    return np.asarray(_FROM_INDEX @ m @ _TO_INDEX, np.float64)

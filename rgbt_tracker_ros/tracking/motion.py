@@ -27,6 +27,7 @@ class Motion:
         self.center = center
         self.velocity: Point = (0.0, 0.0)
         self.stamp = stamp
+        self._sighted = _Moment(stamp, center, (0.0, 0.0))  # when it was seen last
         self._past: deque[_Moment] = deque([_Moment(stamp, center, (0.0, 0.0))])
         self._seen_for = 0.0
 
@@ -46,21 +47,22 @@ class Motion:
         """The target was found at `center`, as far as that can be trusted; returns where it is
         taken to be: between the prediction (`trust` 0) and `center` (`trust` 1).
         """
-        dt = self.elapsed(stamp)
         px, py = self.predict(stamp)
         x, y = px + trust * (center[0] - px), py + trust * (center[1] - py)
-        if dt > 0:
+        before, (x0, y0), (vx, vy) = self._sighted
+        if self.elapsed(stamp) > 0:
+            # from where it was seen, not from where it was thought to be in between
+            dt = (stamp - before) / 1e9
             self._seen_for += dt
             # a fresh track believes its first steps: the average over what was seen so far;
             # stamps that nearly coincide (a driver's burst) must not make it fly off
             rate = max(1 - math.exp(-dt / RESPONSE),
                        dt / max(self._seen_for, LEAST)) * trust
-            vx, vy = self.velocity
             dt = max(dt, LEAST / 10)
-            self.velocity = (vx + rate * ((x - self.center[0]) / dt - vx),
-                             vy + rate * ((y - self.center[1]) / dt - vy))
+            self.velocity = (vx + rate * ((x - x0) / dt - vx), vy + rate * ((y - y0) / dt - vy))
         elif stamp != self.stamp:
             self.velocity, self._seen_for = (0.0, 0.0), 0.0
+        self._sighted = _Moment(stamp, (x, y), self.velocity)
         self._remember((x, y), stamp)
         return x, y
 
@@ -81,6 +83,7 @@ class Motion:
     def rest(self, center: Point, stamp: int) -> None:
         """The target was found anew: nothing is known of its speed."""
         self.velocity, self._seen_for = (0.0, 0.0), 0.0
+        self._sighted = _Moment(stamp, center, self.velocity)
         self._remember(center, stamp)
 
     def rewind(self, seconds: float) -> None:
@@ -91,6 +94,7 @@ class Motion:
         before = next((m for m in reversed(self._past) if m.stamp <= since), self._past[0])
         dt = (self.stamp - before.stamp) / 1e9
         self.velocity = before.velocity
+        self._sighted = before
         self.center = (before.center[0] + before.velocity[0] * dt,
                        before.center[1] + before.velocity[1] * dt)
 

@@ -20,11 +20,10 @@ class Scan:
         self._stamp = since
         self._window = factor * math.sqrt(box.area)
         self.restart(box)
-        self.looks_ahead = False  # whether this frame is for where the motion leads
 
     def restart(self, box: Box) -> None:
-        """Begin again with this frame, around `box`; the time goes on."""
-        self.looks_ahead = True
+        """Begin again with the next look, around `box`; the time goes on."""
+        self._ahead = False
         self._center = box.center
         self._reach = self._window / 2
         self._turn = 0
@@ -32,12 +31,16 @@ class Scan:
         self._places: list[tuple[float, float]] = []
 
     def go_on(self, stamp: int) -> None:
-        """Begin a frame. The time up to `stamp` (ns) is counted; stamps that go back add none and
-        take none away.
-        """
-        self.looks_ahead = not self.looks_ahead
+        """Count the time up to `stamp` (ns); stamps that go back add none and take none away."""
         self.seconds += max(stamp - self._stamp, 0) / 1e9
         self._stamp = stamp
+
+    def looks_ahead(self) -> bool:
+        """Begin a look: return whether it is for where the motion leads. Frames in which nothing
+        can be seen are not for looking: they must not use up places.
+        """
+        self._ahead = not self._ahead
+        return self._ahead
 
     def next_place(self, size: tuple[int, int], growth: float) -> tuple[float, float]:
         """Return the window centre for this frame in an image of `size` (width, height) px."""

@@ -82,7 +82,8 @@ class Grid:
         """Lay an image over the grid. Halved first, as the mean of four pixels, which is quick."""
         height, width = image.shape[:2]
         while max(image.shape) >= 2 * self._crop.size:
-            image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2))
+            half = max(image.shape[1] // 2, 1), max(image.shape[0] // 2, 1)
+            image = cv2.resize(image, half)
         m = np.diag([width / image.shape[1], height / image.shape[0], 1.0])
         rows, columns = self.shape
         return self._crop.cut(image, m if to_rgb is None else to_rgb @ m)[:rows, :columns]

@@ -21,8 +21,9 @@ _SAMPLES = 8192
 _MIN_COUNTS = 2.0
 _MIN_RELATIVE = 1e-4
 # How often a camera has a new picture: the median of so many times, once there are so few. A
-# picture is overdue after this share of it: stamps are never quite even.
-_TIMES, _FEW, _DUE = 9, 3, 0.75
+# picture is overdue after this share of it: stamps are never quite even. For so many of them the
+# last picture stands in for one that is not there.
+_TIMES, _FEW, _DUE, _HELD = 9, 3, 0.75, 1.5
 
 
 class ThermalNormalizer:
@@ -33,11 +34,12 @@ class ThermalNormalizer:
     (no reading) becomes 0, infinities 0 and 255.
 
     The percentile range follows the scene slowly (`thermal_smoothing`), so that a hot object which
-    enters does not change the look of the rest. It starts anew where it has nothing in common
-    with the frame's own range, as after a switch of the camera's gain, and at another dtype.
+    enters does not change the look of the rest. It starts anew at another dtype, and where it has
+    nothing in common with the frame's own range, as after a jump of the camera's offset; after a
+    switch of its gain it may take a second or two to follow.
 
     False colours (H, W, 3) are taken back to levels first: by the palette when the first colourful
-    image fits one of `palettes.PALETTES` (the choice holds until `reset`), otherwise by their
+    image fits one of `palettes.PALETTES` (the choice holds until `look_again`), otherwise by their
     luma, which is exact for gray in three channels, and for other palettes keeps the order of
     temperatures only where these grow brighter as they get hotter (not in rainbows). The levels
     are then an 8-bit image to all modes. The camera chose their scale: none of it is undone.
@@ -54,6 +56,10 @@ class ThermalNormalizer:
         self._range: tuple[float, float] | None = None
         self._dtype: np.dtype[Any] | None = None
         self._palette: str | None = None
+
+    def look_again(self) -> None:
+        """Forget the palette alone: the operator may have changed it."""
+        self._palette = None
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -158,6 +164,16 @@ class FrozenDetector:
         """
         return (self.repeated and len(self._times) >= _FEW
                 and self._stamp - self._since >= _DUE * median(self._times))
+
+    def held(self, stamp_ns: int) -> NDArray[Any] | None:
+        """Return the newest picture where none has come with others of `stamp_ns`, and it is no
+        older than a slow camera's are, or one that has lost a picture; None otherwise.
+        """
+        age = stamp_ns - self._since
+        if len(self._times) < _FEW or not 0 <= age < self.frozen_after * 1e9 \
+                or age > _HELD * median(self._times):
+            return None
+        return self._last
 
     def update(self, image: NDArray[Any], stamp_ns: int) -> bool:
         """Take the next picture; True when it has been the same for `frozen_after` s of stamps.

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+import logging
 import math
 from pathlib import Path
 import time
@@ -10,20 +11,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rgbt_tracker_ros.tracking.confidence import Calibration, find_peak, motion_prior
+from rgbt_tracker_ros.tracking.confidence import (
+    Calibration,
+    agreed_box,
+    find_peak,
+    motion_prior,
+    scores,
+)
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.tracking.motion import Motion
 from rgbt_tracker_ros.tracking.reliability import Reliability
 from rgbt_tracker_ros.tracking.search import Scan
-from rgbt_tracker_ros.tracking.views import Given, Levels, Views
+from rgbt_tracker_ros.tracking.views import NAMES, Given, Levels, Views
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
 if TYPE_CHECKING:  # torch is imported by Tracker.load alone
     from rgbt_tracker_ros.runtime.eager import EagerStudent, Template
 
+_log = logging.getLogger(__name__)
+
 MIN_SIZE = 4.0  # px: a target is never thought smaller
 SAME_PLACE = 0.3  # overlap (IoU) of two trackers' boxes that are of one target
+ABSENT = 0.3      # s: a camera that was away for less is a slow one, or has lost a picture
+COMPLETE = 0.7    # confidence from which on a template gets the image that it lacks
+AT_ONCE = 0.15    # s: it gets one that comes so soon whatever the confidence: little has moved
+STILL = 10        # pairs in a row of the same stamp, after which it is said that this won't do
 
 
 @dataclass(slots=True)
@@ -103,6 +116,10 @@ class Tracker:
         self._box = Box(0, 0, 0, 0)
         self._motion = Motion((0.0, 0.0), 0)
         self._weak = 0                    # frames in a row below the lost threshold
+        self._looked = 0                  # stamp, ns, when there was something to look at last
+        self._there: dict[str, int] = {}  # the same of each modality
+        self._given_at = 0
+        self._still = 0                   # pairs in a row whose stamps stood still
         self._scan: Scan | None = None
         self._window: _Window | None = None
         self._timings: dict[str, float] = {}
@@ -155,6 +172,8 @@ class Tracker:
         self._box, self._state = box, State.TRACKING
         self._motion = Motion(box.center, pair.stamp)
         self._names = views.names
+        self._looked = self._given_at = pair.stamp
+        self._there = dict.fromkeys(NAMES, pair.stamp)
         self._reliability = Reliability(self._names, self.config.probe_interval, pair.stamp)
         self._weight_thermal = weight
         return Estimate(box, 1.0, self._state, 1 - weight, weight,
@@ -181,6 +200,7 @@ class Tracker:
         self._box, self._state, self._weak = old._box, old._state, old._weak
         self._motion, self._scan = deepcopy(old._motion), deepcopy(old._scan)
         self._frozen, self._names = old._frozen, self._views.names
+        self._looked, self._there = old._looked, dict(old._there)
         self._reliability = deepcopy(old._reliability)
         self._weight_thermal = old._weight_thermal
         if self._state != State.TRACKING or not self._names:
@@ -203,12 +223,18 @@ class Tracker:
             raise RuntimeError('Tracker.update was called before Tracker.init')
         begin = time.perf_counter()
         self._timings = {'crop': 0.0, 'network': 0.0}
+        self._still = self._still + 1 if pair.stamp == self._motion.stamp else 0
+        if self._still == STILL:
+            _log.warning('the stamps of %d pairs stand still at %d ns: motion, frozen pictures and '
+                         'how long a target has been lost are told by them', STILL, pair.stamp)
         self._views.configure(self.config)
         self._views.see(pair, self._reliability.believed(self.config.tracking_threshold))
         self._align()
         self._reliability.interval = self.config.probe_interval
         self._distrust_frozen()
-        found = self._track(pair.stamp) if self._scan is None else self._search(pair.stamp)
+        back = self._back(pair.stamp)
+        found = (self._track if self._scan is None else self._search)(pair.stamp, back)
+        self._complete(found, pair.stamp)
         if self._state.in_sight:
             self._weight_thermal = found.weight_thermal
         self._timings['total'] = time.perf_counter() - begin
@@ -223,6 +249,23 @@ class Tracker:
             self._template = self._student.encode(
                 *self._given.crops, self._given.crop.to_crop(self._given.box))
 
+    def _complete(self, found: _Found, stamp: int) -> None:
+        """Give a template that was cut from RGB alone what thermal shows of the target, at once or
+        when both show it beyond doubt: without it thermal can't find what RGB loses.
+        """
+        assert self._given is not None
+        if (self._given.other or self._views.reference != 'rgb' or self._views.uneven
+                or len(self._views.names) < 2):
+            return
+        sure = self._state == State.TRACKING and found.confidence >= COMPLETE
+        if not sure and not 0 < stamp - self._given_at <= AT_ONCE * 1e9:
+            return
+        c = self._student.config
+        crop = Crop.around(self._box, c.template_factor, c.template_size)
+        crops = self._views.cut(crop)
+        self._template = self._student.encode(*crops, crop.to_crop(self._box))
+        self._given = self._views.given(crop, self._box, crops)
+
     def _distrust_frozen(self) -> None:
         """Undo what a picture pretended that has turned out to be frozen: a target at rest."""
         new = set(self._views.frozen) - set(self._frozen) - set(self._views.names)
@@ -233,12 +276,12 @@ class Tracker:
             self._motion.rewind(self.config.frozen_after)
             self._box = self._moved(self._motion.center)
 
-    def _track(self, stamp: int) -> _Found:
-        """Look around where the target should be now."""
+    def _track(self, stamp: int, back: bool) -> _Found:
+        """Look around where the target should be now; `back`: see `_back`."""
         c = self.config
         # one modality alone may have drifted to a neighbour: let both decide without the prior
         found = self._look(self._box, self._inside(*self._motion.predict(stamp)),
-                           0.0 if self._sees_more() else None)
+                           0.0 if back else None)
         if found.confidence >= c.lost_threshold:
             self._weak = 0
             self._box = self._sized(found.box, 0.5 * found.confidence)
@@ -249,8 +292,8 @@ class Tracker:
                 self._state = State.TRACKING
                 self._probe(found, stamp)
             return found
-        # too weak to move after it: go on as it went
-        self._weak += 1
+        # too weak to move after it: go on as it went; pictures that are only late tell nothing
+        self._weak += self._sees or not 0 < stamp - self._looked < ABSENT * 1e9
         self._coast(stamp)
         self._state = State.UNCERTAIN
         if self._weak >= c.lost_frames:
@@ -258,19 +301,22 @@ class Tracker:
             self._scan = Scan(self._box, stamp, self._student.config.search_factor)
         return found
 
-    def _search(self, stamp: int) -> _Found:
+    def _search(self, stamp: int, back: bool) -> _Found:
         """Look where the target should be by now, and at a place of a growing window in turn: one
-        look a frame, so that the search keeps up with the cameras.
+        look a frame, so that the search keeps up with the cameras. `back`: see `_back`.
         """
         assert self._scan is not None
         c = self.config
         self._scan.go_on(stamp)
         self._coast(stamp)
-        if self._sees_more():  # it may have been in front of a blind camera all along
+        if back:  # it may have been in front of a blind camera all along
             self._scan.restart(self._box)
         # the motion prior means something only where the motion leads
-        best = self._look(self._box, self._box.center) if self._scan.looks_ahead else self._look(
-            self._box, self._scan.next_place(self._views.size, c.search_growth), 0.0)
+        if not self._sees or self._scan.looks_ahead():
+            best = self._look(self._box, self._box.center)
+        else:
+            best = self._look(
+                self._box, self._scan.next_place(self._views.size, c.search_growth), 0.0)
         if best.confidence >= c.tracking_threshold:
             # an echo at the rim of a window is not enough: look again with it in the middle
             again = self._look(best.box, best.box.center)
@@ -281,12 +327,25 @@ class Tracker:
                 return again
             best = again
         self._state = State.LOST if self._scan.seconds >= c.lost_after else State.SEARCHING
+        if best.box.iou(self._box) < 0.5:
+            best.confidence = 0.0  # it was of another box than the one that is returned
         return best
 
-    def _sees_more(self) -> bool:
-        """Whether a modality has come back with this pair."""
+    def _back(self, stamp: int) -> bool:
+        """Whether a modality has come back with this pair that was really away. A slower camera's
+        pictures come and go.
+        """
         before, self._names = self._names, self._views.names
-        return len(self._names) > len(before)
+        back = any(stamp - self._there[name] >= ABSENT * 1e9
+                   for name in self._names if name not in before)
+        self._there |= dict.fromkeys(self._names, stamp)
+        return back
+
+    @property
+    def _sees(self) -> bool:
+        """Whether there is something to look at whose answer would be believed."""
+        names = self._views.names
+        return bool(names) and self._reliability.of(names) >= self.config.lost_threshold
 
     def _coast(self, stamp: int) -> None:
         """Move the box on as the target went when it was last seen."""
@@ -302,9 +361,7 @@ class Tracker:
         if influence is None:
             influence = self.config.window_influence
         names = self._views.names
-        believed = self._reliability.of(names)
-        # nothing to look at, or whatever the answer, it would not be believed
-        if not names or believed < self.config.lost_threshold:
+        if not self._sees:
             return _Found(box, 0.0, float((names or sizes.modalities) == ('thermal',)))
         start = time.perf_counter()
         crop = Crop.around(box, sizes.search_factor, sizes.search_size, center)
@@ -314,7 +371,7 @@ class Tracker:
         # the prior is as wide as the target is large: it may move by its own size a frame
         spread = 0.75 * math.sqrt(box.area) * crop.scale
         found = self._ask(self._window, spread, influence)
-        found.confidence *= believed
+        found.confidence *= self._reliability.of(names)
         return found
 
     def _probe(self, found: _Found, stamp: int) -> None:
@@ -344,6 +401,9 @@ class Tracker:
                              (spread, spread), sizes.cell_offset)
         peak = find_peak(response.logits, prior, influence)
         x1, y1, x2, y2 = (float(v) for v in response.boxes[:, peak.row, peak.column])
+        if sizes.every_cell_learned and math.isfinite(peak.logit):
+            x1, y1, x2, y2 = agreed_box(
+                response.boxes, scores(response.logits, prior, influence), peak.row, peak.column)
         if not all(map(math.isfinite, (peak.logit, x1, y1, x2, y2))):
             # an optimiser inside a network (DiMP's) may run away: that is no answer
             return _Found(self._box, 0.0, self._weight_thermal)

@@ -22,7 +22,7 @@ NAMES = ('rgb', 'thermal')
 @dataclass(slots=True)
 class Given:
     """What a target was given in: `crops` (RGB, thermal) of `crop` around `box`, the whole of the
-    image that is not the reference ('' where there is none), and how far thermal lay off there.
+    image that is not the reference ('' where there is none), and the map by which it was cut.
     """
 
     crop: Crop
@@ -30,7 +30,7 @@ class Given:
     crops: Crops
     other: str
     image: Levels | None
-    offset: tuple[float, float]
+    map: Matrix | None
 
 
 class Views:
@@ -71,15 +71,15 @@ class Views:
 
     def started(self, pair: Pair) -> Views:
         """Return views for a new target with `pair` as its first: the reference image there is the
-        frame of all boxes. The thermal range and the frozen pictures are shared with this one,
-        which can still be used if nothing comes of the new target; how far thermal lies off is
-        found anew.
+        frame of all boxes. The thermal range, the frozen pictures and how far thermal lies off
+        are of the cameras, not of the target: they are shared with this one, which can still be
+        used if nothing comes of the new target.
         """
         new = copy(self)
         new._reference = 'rgb' if pair.rgb is not None else 'thermal'
         new._sizes, new._maps = {}, {}
-        new._alignment = Alignment(self._config.alignment_reach)
-        new.see(pair)
+        self._normalizer.look_again()
+        new.see(pair, held=False)
         return new
 
     def shown(self, seen: tuple[str, ...]) -> Views:
@@ -91,15 +91,21 @@ class Views:
         new._images = {n: im for n, im in self._images.items() if n in seen}
         return new
 
-    def see(self, pair: Pair, believed: Container[str] = ()) -> None:
+    def see(self, pair: Pair, believed: Container[str] = (), held: bool = True) -> None:
         """Take the next pair.
 
         :param believed: modalities that are believed alone. Beside such a one the other's picture
             is left out as soon as a new one is overdue.
+        :param held: whether, beside a modality that is not, the other's last picture stands in
+            for one that is missing, as it is between two pictures of a slower camera.
         :raises PairError: if the reference image has changed its size since the target was given;
             nothing of that pair is then taken.
         """
-        reference = pair.rgb if self._reference == 'rgb' else pair.thermal
+        pictures: dict[str, Image | Thermal | None] = {'rgb': pair.rgb, 'thermal': pair.thermal}
+        for name, other in (NAMES, NAMES[::-1]):
+            if held and pictures[name] is None and name in self._seen and other not in believed:
+                pictures[name] = self._frozen[name].held(pair.stamp)
+        reference = pictures[self._reference]
         known = self._sizes.get(self._reference)
         if reference is not None and known is not None and reference.shape[1::-1] != known:
             height, width = reference.shape[:2]
@@ -107,7 +113,7 @@ class Views:
                             f'in {known[0]}x{known[1]}; give the target again')
         images: dict[str, Image | Thermal] = {}
         still, overdue, repeated = [], [], []
-        for name, image in (('rgb', pair.rgb), ('thermal', pair.thermal)):
+        for name, image in pictures.items():
             if image is None:
                 continue
             size = image.shape[1], image.shape[0]
@@ -138,6 +144,11 @@ class Views:
                 self._images['rgb'], self._images['thermal'],
                 self._registration(self._sizes['thermal'], self._sizes['rgb'])):
             self._maps.clear()
+
+    @property
+    def reference(self) -> str:
+        """The modality whose image is the frame of all boxes: rgb or thermal."""
+        return self._reference
 
     @property
     def size(self) -> tuple[int, int]:
@@ -178,18 +189,21 @@ class Views:
         """
         other = next((n for n in self._images if n != self._reference), '')
         return Given(crop, box, crops, other, self._images[other].copy() if other else None,
-                     self._alignment.offset)
+                     self._map(other, self._sizes[other]) if other else None)
 
     def cut_again(self, given: Given) -> bool:
-        """Cut what was given again where thermal has since been found to lie elsewhere; the new
-        crops are then in `given`.
+        """Cut what was given again where thermal has since been found, or set, to lie elsewhere;
+        the new crops are then in `given`.
 
         :returns: whether that was so.
         """
-        if given.image is None or given.offset == self._alignment.offset:
+        if given.image is None:
             return False
         height, width = given.image.shape[:2]
-        new = given.crop.cut(given.image, self._map(given.other, (width, height)))
+        at = self._map(given.other, (width, height))
+        if np.array_equal(at, given.map):
+            return False
+        new = given.crop.cut(given.image, at)
         given.crops = (new, given.crops[1]) if given.other == 'rgb' else (given.crops[0], new)
-        given.offset = self._alignment.offset
+        given.map = at
         return True

@@ -3,7 +3,6 @@
 The exit status is 1 where one of these failed.
 """
 from pathlib import Path
-import sys
 
 from launch import LaunchDescription
 from launch.actions import (
@@ -20,6 +19,9 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import ExecutableInPackage
+
+from rgbt_tracker_ros.processes import shm_variables
 
 HERE = Path(__file__).resolve().parent
 
@@ -47,23 +49,27 @@ def actions(context):
     output.mkdir(parents=True, exist_ok=True)
     records = output / f"{sequence.replace('/', '_')}.jsonl"
     records.unlink(missing_ok=True)
+    shared_memory = shm_variables(context.environment, processes=2)
     player = Node(
         package='rgbt_tracker_ros', executable='player_node', name='rgbt_player', output='screen',
         parameters=[{'root': text(root), 'layout': text(given['layout']),
                      'sequence': text(sequence), 'speed': float(given['rate']), 'stamps': 'kept',
                      'start_delay': 1.0, 'wait_for_subscribers': 'all'}],
-        on_exit=ended)
+        additional_env=shared_memory, on_exit=ended)
     client = Node(
         package='rgbt_tracker_ros', executable='evaluation_client', name='rgbt_evaluation',
-        output='screen', parameters=[{'output': text(records)}])
+        output='screen', parameters=[{'output': text(records)}], additional_env=shared_memory)
     settings = ['--config', given['params_file']] if given['params_file'] else []
     device = ['--device', given['device']] if given['device'] else []
     offline = ['--tracker', given['tracker'], *settings, *device] if given['tracker'] else []
+    # The package's own program, as the nodes are, runs with the Python of the active environment;
+    # sys.executable is the system's where `ros2` is of a deb, and that has no torch. No Node: it
+    # would add --ros-args, which this program does not know.
     scores = ExecuteProcess(
-        cmd=[sys.executable, '-m', 'rgbt_tracker_ros.cli', 'evaluate', '--layout', given['layout'],
-             '--root', str(root), '--sequences', sequence, '--ros-records', str(output),
-             '--json', str(output / 'scores.json'), '--report', str(output), *offline],
-        output='screen')
+        cmd=[ExecutableInPackage('rgbt', 'rgbt_tracker_ros'), 'evaluate', '--layout',
+             given['layout'], '--root', str(root), '--sequences', sequence, '--ros-records',
+             str(output), '--json', str(output / 'scores.json'), '--report', str(output),
+             *offline], output='screen')
 
     def score(event, context):
         if event.returncode:

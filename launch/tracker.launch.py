@@ -1,13 +1,11 @@
 """Start rgbt_tracker on two camera topics."""
-import os
 from pathlib import Path
-import tempfile
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
-from rgbt_tracker_ros.processes import PROFILE_VARIABLES, shm_profile
+from rgbt_tracker_ros.processes import shm_variables
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 
@@ -18,6 +16,7 @@ ARGUMENTS = {
     'use_sim_time': ('', 'true or false; empty: as params_file says'),
     'rgb_topic': ('rgb/image_raw', 'RGB images; camera_info is expected beside them'),
     'thermal_topic': ('thermal/image_raw', 'thermal images'),
+    'image_transport': ('', 'raw or compressed; empty: as params_file says'),
     'device': ('', 'auto, cpu or cuda:N; empty: as params_file says'),
     'autostart': ('', 'true or false; empty: as params_file says'),
     'log_level': ('info', 'debug, info, warn, error or fatal'),
@@ -28,7 +27,7 @@ ARGUMENTS = {
 def make_node(context):
     """Return the node; a list, as launch wants it."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    overrides = {name: given[name] for name in ('device',) if given[name]}
+    overrides = {name: given[name] for name in ('image_transport', 'device') if given[name]}
     overrides |= {name: is_true(name, given[name])
                   for name in ('use_sim_time', 'autostart') if given[name]}
     return [Node(
@@ -37,6 +36,8 @@ def make_node(context):
         parameters=[given['params_file'] or str(CONFIG / 'tracker.yaml'), overrides],
         remappings=remappings('rgb', given['rgb_topic'], ('camera_info',))
         + remappings('thermal', given['thermal_topic']),
+        # for this node alone: what else includes this file keeps its own transports
+        additional_env=shm_variables(context.environment, processes=2),
         respawn=is_true('respawn', given['respawn']), respawn_delay=2.0,
         ros_arguments=['--log-level', given['log_level']])]
 
@@ -56,21 +57,9 @@ def is_true(name, text):
     return text.lower() == 'true'
 
 
-def fast_dds_profile():
-    """Return actions that give Fast DDS shared memory for images, unless the user has a profile.
-
-    Fast DDS 2 (Jazzy) and 3 (Kilted) read different variables.
-    """
-    if any(v in os.environ for v in PROFILE_VARIABLES):
-        return []
-    profile = shm_profile(Path(tempfile.mkdtemp(prefix='rgbt_tracker_ros_')), processes=2)
-    return [SetEnvironmentVariable(v, str(profile)) for v in PROFILE_VARIABLES]
-
-
 def generate_launch_description():
     """Return what `ros2 launch` starts."""
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=text)
           for name, (default, text) in ARGUMENTS.items()),
-        *fast_dds_profile(),
         OpaqueFunction(function=make_node)])

@@ -4,7 +4,7 @@ Nothing here needs ROS: whoever uses it stays free of rclpy.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 import errno
 import fcntl
@@ -30,6 +30,8 @@ DOMAINS = range(1, 102)  # safe on every platform: their ports are below the eph
 PACKAGE = Path(__file__).resolve().parent
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE',  # read by Fast DDS 2, of Jazzy
                      'FASTDDS_DEFAULT_PROFILES_FILE')  # by Fast DDS 3, of Kilted
+# by which users choose Fast DDS's transports; the last one means nothing beside a profile of ours
+TRANSPORT_VARIABLES = (*PROFILE_VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS')
 
 
 class ProcessError(RuntimeError):
@@ -126,15 +128,28 @@ def shm_profile(folder: Path, processes: int, largest: float = math.inf) -> Path
     return fitted
 
 
+def shm_variables(environment: Mapping[str, str], processes: int) -> dict[str, str]:
+    """Return the variables that give Fast DDS shared memory for images; none where the user has
+    chosen transports in this environment. See `shm_profile`.
+    """
+    if any(v in environment for v in TRANSPORT_VARIABLES):
+        return {}
+    folder = Path(tempfile.mkdtemp(prefix=f'{PACKAGE.name}_'))
+    profile = shm_profile(folder, processes)
+    if profile.parent != folder:    # the one that is installed will do
+        folder.rmdir()
+    return dict.fromkeys(PROFILE_VARIABLES, str(profile.resolve()))
+
+
 def ros_environment(domain: int, profile: Path) -> dict[str, str]:
     """Return this process's environment for nodes on this machine alone, in that domain.
 
-    :param profile: of Fast DDS; one that the user has set goes first.
+    :param profile: of Fast DDS; the transports that the user has chosen go first.
     """
     environment = dict(
         os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
         PYTHONUNBUFFERED='1', RCUTILS_COLORIZED_OUTPUT='0')
-    if not any(v in environment for v in PROFILE_VARIABLES):
+    if not any(v in environment for v in TRANSPORT_VARIABLES):
         environment.update(dict.fromkeys(PROFILE_VARIABLES, str(profile.resolve())))
     return environment
 

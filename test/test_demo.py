@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 import sys
 import time
@@ -147,6 +148,22 @@ def test_shared_memory_profile_fits(free: int, largest: float, segment: int | No
     else:
         assert f'<segment_size>{segment}</segment_size>' in profile.read_text()
         assert profile.parent == tmp_path
+
+
+@pytest.mark.parametrize('chosen', [None, *processes.TRANSPORT_VARIABLES])
+def test_transports_that_the_user_has_chosen_are_left_alone(
+        chosen: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in processes.TRANSPORT_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    if chosen:
+        monkeypatch.setenv(chosen, 'LARGE_DATA')
+    made = processes.ros_environment(7, tmp_path / 'profile.xml')
+    added = processes.shm_variables(os.environ, processes=2)
+    for variables in (made, added):
+        found = {name: variables[name] for name in processes.TRANSPORT_VARIABLES
+                 if name in variables and name != chosen}
+        assert set(found) == (set() if chosen else set(processes.PROFILE_VARIABLES))
+    assert all(Path(profile).is_file() for profile in added.values())
 
 
 def test_a_shared_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 import signal
 import subprocess
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(ROOT.glob('launch/*.launch.py'))
 PROMISED = {
     'tracker.launch.py': {'namespace', 'params_file', 'use_sim_time', 'rgb_topic', 'thermal_topic',
-                          'device', 'autostart', 'log_level', 'respawn'},
+                          'image_transport', 'device', 'autostart', 'log_level', 'respawn'},
     'evaluate.launch.py': {'root', 'layout', 'sequence', 'rate', 'output', 'tracker',
                            'params_file', 'device'},
     'recorder.launch.py': {'namespace', 'params_file', 'use_sim_time', 'rgb_topic',
@@ -71,6 +72,84 @@ def test_describes_itself(file: Path) -> None:
     entities = get_launch_description_from_python_launch_file(str(file)).entities
     declared = {e.name for e in entities if isinstance(e, DeclareLaunchArgument)}
     assert declared >= PROMISED[file.name]
+
+
+def actions(name: str, monkeypatch: pytest.MonkeyPatch, **given: str) -> list[Any]:
+    """Return what a launch file has launch do; nothing of it is started."""
+    pytest.importorskip('launch_ros', reason='apt install ros-jazzy-launch-ros')
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+    made: list[Any] = []
+
+    def note(self: Any, **options: Any) -> None:
+        made.append(self)
+        begin(self, **options)
+
+    begin = ExecuteProcess.__init__     # of nodes too, and of what waits for an event
+    monkeypatch.setattr(ExecuteProcess, '__init__', note)
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    for entity in get_launch_description_from_python_launch_file(str(
+            ROOT / 'launch' / name)).entities:
+        if isinstance(entity, (DeclareLaunchArgument, OpaqueFunction)):
+            made += entity.execute(context) or []
+        else:
+            made.append(entity)
+    monkeypatch.undo()
+    return made
+
+
+@pytest.mark.parametrize('chosen', [None, 'FASTRTPS_DEFAULT_PROFILES_FILE',
+                                    'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS'])
+@pytest.mark.parametrize(('name', 'nodes'), [('tracker.launch.py', 1), ('demo.launch.py', 1),
+                                             ('evaluate.launch.py', 2)])
+def test_transports_are_set_for_our_nodes_alone(
+        name: str, nodes: int, chosen: str | None, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    from rgbt_tracker_ros.processes import PROFILE_VARIABLES, TRANSPORT_VARIABLES
+    with pytest.MonkeyPatch.context() as environment:
+        for variable in TRANSPORT_VARIABLES:
+            environment.delenv(variable, raising=False)
+        if chosen:
+            environment.setenv(chosen, 'LARGE_DATA')
+        before = dict(os.environ)
+        made = actions(name, monkeypatch, root=str(tmp_path), output=str(tmp_path / 'out'))
+        assert dict(os.environ) == before
+    from launch.actions import SetEnvironmentVariable
+    from launch_ros.actions import Node
+    assert not any(isinstance(action, SetEnvironmentVariable) for action in made)
+    found = {id(a): a for a in made if isinstance(a, Node)}
+    assert len(found) == nodes
+    for node in found.values():
+        added = {''.join(part.text for part in key)
+                 for key, _ in node.process_description.additional_env}
+        assert added == (set() if chosen else set(PROFILE_VARIABLES))
+
+
+@pytest.mark.parametrize(('compressed', 'transport'), [
+    ('true', 'compressed'), ('True', 'compressed'), ('false', 'raw')])
+def test_the_demos_tracker_listens_to_what_its_player_sends(
+        compressed: str, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = actions('demo.launch.py', monkeypatch, compressed=compressed)
+    from launch.actions import IncludeLaunchDescription
+    include, = (a for a in made if isinstance(a, IncludeLaunchDescription))
+    assert dict(include.launch_arguments)['image_transport'] == transport
+
+
+def test_scores_are_made_by_the_packages_program(tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    made = actions('evaluate.launch.py', monkeypatch, root=str(tmp_path),
+                   output=str(tmp_path / 'out'))
+    from launch.actions import ExecuteProcess
+    from launch_ros.actions import Node
+    from launch_ros.substitutions import ExecutableInPackage
+    scores, = (a for a in made if isinstance(a, ExecuteProcess) and not isinstance(a, Node))
+    program, *rest = scores.process_description.cmd
+    assert isinstance(program[0], ExecutableInPackage)      # not the Python that runs launch
+    text = [''.join(part.text for part in word) for word in rest]
+    assert text[0] == 'evaluate' and '--ros-args' not in text
 
 
 def test_demo_runs_to_its_end(domain_id: int) -> None:

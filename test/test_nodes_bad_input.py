@@ -10,8 +10,11 @@ from typing import Any
 
 from nodes_kit import FakeTracker, resize, robot, wait_for
 import pytest
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import GetParameters
 from rclpy.context import Context
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from rgbt_tracker_ros.msg import Track, TrackerStatus
 
@@ -158,6 +161,43 @@ def test_parameters_out_of_range(ros_context: Context, capfd: CaptureFD) -> None
         assert r.set(pair_slop=0) == [(True, '')]       # a whole number will do
         r.answers(3)
     assert 'parameter refused: pair_slop is 7.0' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['homography', 'pair_slop', 'model', 'autostart'])
+def test_parameters_can_not_be_deleted(ros_context: Context, name: str) -> None:
+    with robot(ros_context) as (r, node):
+        r.start()
+        value = node.get_parameter(name).value
+        (ok, reason), = r.set(**{name: None})
+        assert not ok and ('can not be deleted; its default is' in reason
+                           or reason == 'Trying to set a read-only parameter: autostart.')
+        assert node.get_parameter(name).value == value
+        assert r.call(Trigger, 'reload', Trigger.Request()).success
+        r.answers(3)
+
+
+@pytest.mark.parametrize('empty', [None, 'null', []])
+@pytest.mark.parametrize('name', ['initial_box', 'homography'])
+def test_empty_lists_of_any_kind_start_the_node(ros_context: Context, name: str,
+                                                empty: object) -> None:
+    with robot(ros_context, **{name: empty}) as (r, _):
+        r.start()
+        assert r.set(**{name: [], 'lost_frames': 6}) == [(True, '')] * 2
+        # what `ros2 param dump` asks for: of a list of bytes it makes null
+        answer = r.call(GetParameters, 'get_parameters', GetParameters.Request(names=[name]))
+        assert answer.values[0].type == ParameterType.PARAMETER_DOUBLE_ARRAY
+        assert not answer.values[0].double_array_value
+
+
+@pytest.mark.parametrize(('name', 'value', 'remedy'), [
+    ('autostart', 'true', 'start the node again with a right one'),
+    ('pair_slop', 'wide', 'set it, and try again')])
+def test_start_values_of_the_wrong_type_say_what_to_do(
+        ros_context: Context, name: str, value: object, remedy: str) -> None:
+    with robot(ros_context, **{name: value}) as (r, _):
+        status = r.until(lambda s: 'configure failed' in s.message)
+        assert f"{name} is '{value}'; it must be" in status.message
+        assert status.message.endswith(remedy)
 
 
 @pytest.mark.parametrize(('policy', 'value', 'allowed'), [

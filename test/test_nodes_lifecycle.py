@@ -17,9 +17,10 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from nodes_kit import FakeTracker, robot, wait_for
 import pytest
 from rclpy.context import Context
+import yaml
 
 from rgbt_tracker_ros.msg import Track, TrackerStatus
-from rgbt_tracker_ros.nodes.parameters import render_yaml
+from rgbt_tracker_ros.nodes.parameters import TABLE, Parameters, render_yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -156,6 +157,29 @@ def test_parameter_file_holds_in_any_namespace(domain_id: int, tmp_path: Path,
         assert p.stdout is not None
         line = next(line for line in p.stdout if 'configure failed' in line)
         assert '/from/the/file' in line
+
+
+@pytest.mark.parametrize('lists', ['[]', 'null'])     # null is what older versions dump
+def test_a_dump_of_its_parameters_starts_the_node(ros_context: Context, tmp_path: Path,
+                                                  lists: str) -> None:
+    from rclpy.parameter import parameter_value_to_python
+
+    from rgbt_tracker_ros.nodes.lifecycle import TrackerNode
+
+    def start(file: Path) -> TrackerNode:
+        return TrackerNode(context=ros_context, load_tracker=lambda _: FakeTracker(),
+                           cli_args=['--ros-args', '--params-file', str(file)])
+
+    node, dump = start(ROOT / 'config' / 'tracker.yaml'), tmp_path / 'dump.yaml'
+    values = {name: parameter_value_to_python(node.get_parameter(name).get_parameter_value())
+              for name in TABLE}
+    node.destroy_node()
+    text = yaml.dump({'/rgbt_tracker': {'ros__parameters': values}})
+    assert text.count(': []') == 2
+    dump.write_text(text.replace('[]', lists))
+    node = start(dump)
+    assert node._settings.get() == Parameters()
+    node.destroy_node()
 
 
 def test_the_real_tracker_follows_in_a_process_of_its_own(

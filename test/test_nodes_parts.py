@@ -199,6 +199,16 @@ def test_bearing_of_a_binned_region() -> None:
     assert CameraModel.from_info(made).ray(100.5, 100.5) == pytest.approx((0, 0, 1))
 
 
+def test_bearing_of_a_rectified_image_goes_by_p() -> None:
+    made = info(d=[-0.3, 0.1, 0.0, 0.0, 0.0], binning_x=2, binning_y=2,
+                p=np.array([400., 0, 300, -40, 0, 400, 240, 0, 0, 0, 1, 0]))
+    model = CameraModel.from_info(made, rectified=True)
+    assert model.ray(150.5, 120.5) == pytest.approx((0, 0, 1))
+    assert model.ray(350.5, 120.5) == pytest.approx((0.5**0.5, 0, 0.5**0.5))
+    with pytest.raises(CameraInfoError, match='P has focal lengths 0, 0'):
+        CameraModel.from_info(info(), rectified=True)
+
+
 @pytest.mark.parametrize(('fields', 'reason'), [
     ({'k': np.zeros(9)}, 'not calibrated'), ({'distortion_model': 'odd'}, "'odd' is not known"),
     ({'distortion_model': 'equidistant'}, 'it must have 4'), ({'d': [0.1] * 3}, 'D is'),

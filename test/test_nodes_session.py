@@ -1,7 +1,8 @@
-"""A target in the past: the way to now is short, and every pair is answered at most once."""
+"""Targets: in which pair they start, in whose pixels, how they get to now, what is replied."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from nodes_kit import FakeTracker, image
 import pytest
@@ -11,7 +12,8 @@ from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.pairing import Match
 from rgbt_tracker_ros.nodes.ring import PairRing
 from rgbt_tracker_ros.nodes.session import CATCH_UP, Session
-from rgbt_tracker_ros.nodes.session_types import Answer, Target
+from rgbt_tracker_ros.nodes.session_types import Answer, Reply, Target
+from rgbt_tracker_ros.nodes.targets import Cameras
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.types import Box
 
@@ -31,12 +33,27 @@ class Desk:
         self.tracker = FakeTracker()
         self.session.load(lambda: self.tracker)
 
-    def arrive(self, number: int, process: bool = False) -> None:
-        match = Match(image(stamp=number * STEP), image('mono8', stamp=number * STEP),
-                      number * STEP, 0)
+    def arrive(self, number: int, process: bool = False, *, rgb: bool = True, thermal: bool = True,
+               frames: tuple[str, str] = ('rgb', 'thermal'), **broken: Any) -> None:
+        """Have a pair come. Thermal is half as wide as RGB, and `broken` are fields of RGB."""
+        stamp = number * STEP
+        match = Match(image(stamp=stamp, frame_id=frames[0], **broken) if rgb else None,
+                      image('mono8', (32, 48), stamp, frames[1]) if thermal else None, stamp,
+                      0 if rgb and thermal else None)
         self.ring.append(match)
         if process:
             self.session.process(match)
+
+    @property
+    def started(self) -> tuple[int, tuple[float, ...]] | None:
+        """The pair that the last target was started in, and its box there."""
+        init = [stamp for method, stamp in self.tracker.calls if method == 'init']
+        return (init[-1] // STEP, self.tracker.box.as_tuple()) if (
+            init and self.tracker.box) else None
+
+    def told(self) -> list[Reply]:
+        """What was replied since the last call."""
+        return [self.session.replies.popleft() for _ in range(len(self.session.replies))]
 
     def catch_up(self, arriving: int = 0) -> int:
         """Take the backlog as the worker does, `arriving` pairs coming in at every step."""
@@ -120,28 +137,175 @@ def test_a_tracker_that_fails_to_start_says_so_and_the_old_target_is_kept() -> N
     assert (desk.session.errors, desk.session.target_id) == (1, target)
 
 
-@pytest.mark.parametrize(('frame_id', 'homography', 'expected'), [
-    ('thermal', (), (8, 4, 40, 20)),                            # the image is scaled
-    ('thermal', (1, 0, 5, 0, 1, 7, 0, 0, 1), (9, 11, 20, 20)),  # or shifted
-    ('rgb', (), (4, 4, 20, 20)), ('', (), (4, 4, 20, 20)), ('base_link', (), (4, 4, 20, 20))])
+@pytest.mark.parametrize(('frames', 'frame_id', 'homography', 'expected'), [
+    (('rgb', 'thermal'), 'thermal', (), (8, 4, 40, 20)),        # the image is scaled
+    (('rgb', 'thermal'), 'thermal', (1, 0, 5, 0, 1, 7, 0, 0, 1), (9, 11, 20, 20)),  # or shifted
+    (('rgb', 'thermal'), 'rgb', (), (4, 4, 20, 20)), (('rgb', 'thermal'), '', (), (4, 4, 20, 20)),
+    (('rgb', 'thermal'), 'base_link', (), (4, 4, 20, 20)),
+    (('rgb', ''), '', (), (4, 4, 20, 20)), (('', ''), '', (), (4, 4, 20, 20)),  # nameless drivers
+    (('', 'thermal'), '', (), (4, 4, 20, 20)), (('same', 'same'), 'same', (), (4, 4, 20, 20))])
+@pytest.mark.parametrize('stamp', [0, STEP])
 def test_a_box_found_in_the_thermal_image_is_brought_to_rgb(
-        frame_id: str, homography: tuple[float, ...], expected: tuple[float, ...]) -> None:
+        stamp: int, frames: tuple[str, str], frame_id: str, homography: tuple[float, ...],
+        expected: tuple[float, ...]) -> None:
     desk = Desk()
     desk.tracker.config = TrackerConfig(homography=homography)
-    desk.ring.append(Match(image(stamp=STEP, frame_id='rgb'),
-                           image('mono8', (32, 48), stamp=STEP, frame_id='thermal'), STEP, 0))
-    desk.session.request(Target(BOX, STEP, 'x', frame_id))
+    desk.arrive(1, frames=frames)
+    desk.session.request(Target(BOX, stamp, 'x', frame_id))
     assert desk.session.reply.accepted, desk.session.reply.message
-    assert desk.tracker.box is not None and desk.tracker.box.as_tuple() == expected
+    assert desk.started == (1, expected)
 
 
 @pytest.mark.parametrize('frame_id', ['thermal', 'rgb'])
 def test_a_box_outside_the_image_it_was_found_in_is_refused(frame_id: str) -> None:
     desk = Desk()
-    desk.ring.append(Match(image(stamp=STEP, frame_id='rgb'),
-                           image('mono8', (32, 48), stamp=STEP, frame_id='thermal'), STEP, 0))
+    desk.arrive(1)
     desk.session.request(Target(Box(70, 4, 9, 9), STEP, 'x', frame_id))
     assert 'lies outside the' in desk.session.reply.message
+
+
+FULL, ONE, OTHER = {}, {'thermal': False}, {'rgb': False}     # a pair, RGB alone, thermal alone
+SLOW = {n: FULL if n % 3 == 1 else ONE for n in range(1, 13)}   # RGB is three times as fast
+
+
+@pytest.mark.parametrize(('pairs', 'asked', 'frame_id', 'started'), [
+    (SLOW, 0, '', 10), (SLOW, 7, '', 7), (SLOW, 8, '', 7), (SLOW, 9, 'rgb', 10),
+    (SLOW, 11, '', 10),                         # a period of the slower camera, and no further
+    ({1: FULL, **dict.fromkeys(range(2, 9), ONE)}, 0, '', 8),       # 0.23 s is too far
+    ({1: FULL, **dict.fromkeys(range(2, 9), ONE)}, 4, '', 4),
+    ({1: FULL, **dict.fromkeys(range(2, 9), OTHER)}, 0, '', 1),     # RGB has stopped: its last
+    ({1: FULL, **dict.fromkeys(range(2, 9), OTHER)}, 0, 'rgb', 1),
+    ({1: FULL, **dict.fromkeys(range(2, 9), OTHER)}, 0, 'thermal', 8),
+    ({1: FULL, **dict.fromkeys(range(2, 9), OTHER)}, 7, '', 7),
+    ({1: FULL, **dict.fromkeys(range(2, 9), ONE)}, 0, 'thermal', 1),
+    ({n: OTHER for n in range(1, 4)}, 0, '', 3), ({n: OTHER for n in range(1, 4)}, 2, '', 2)])
+def test_a_target_starts_where_both_images_are_or_the_one_it_is_given_in(
+        pairs: dict[int, dict[str, bool]], asked: int, frame_id: str, started: int) -> None:
+    desk = Desk()
+    for number, there in pairs.items():
+        desk.arrive(number, **there)
+    desk.session.request(Target(BOX, asked * STEP, 'x', frame_id))
+    assert desk.session.reply.accepted, desk.session.reply.message
+    box = (8.0, 4.0, 40.0, 20.0) if frame_id == 'thermal' and pairs[started] is FULL else (
+        BOX.as_tuple())
+    assert desk.started == (started, box)
+
+
+@pytest.mark.parametrize(('frame_id', 'missing', 'asked'), [
+    ('rgb', OTHER, 8), ('thermal', ONE, 8), ('elsewhere', OTHER, 8), ('rgb', OTHER, 0)])
+def test_a_box_in_the_pixels_of_a_camera_without_images_is_refused(
+        frame_id: str, missing: dict[str, bool], asked: int) -> None:
+    desk = Desk()
+    desk.arrive(1, process=True)
+    if not asked:
+        desk.ring.clear()
+    for number in range(2, 10):
+        desk.arrive(number, process=True, **missing)
+    desk.session.request(Target(BOX, asked * STEP, 'x', frame_id))
+    assert not desk.session.reply.accepted and desk.started is None
+    assert f"(frame_id '{frame_id}'), and there is no" in desk.session.reply.message
+    if not asked:       # who does not name a camera means the one that there is
+        desk.session.request(Target(BOX))
+        assert desk.started == (9, BOX.as_tuple())
+
+
+def test_an_image_that_can_not_be_read_is_not_taken_for_the_other_cameras() -> None:
+    desk = Desk()
+    desk.arrive(1, encoding='rgb9')
+    desk.session.request(Target(BOX))
+    assert desk.session.reply.message == 'the rgb image of its stamp can not be used'
+
+
+@pytest.mark.parametrize('frame_id', ['thermal', ''])
+@pytest.mark.parametrize('number', [4, 9, 14])      # is gone, is there, is to come
+def test_the_stamp_of_a_thermal_image_is_taken_with_its_offset(number: int,
+                                                               frame_id: str) -> None:
+    desk, alone = Desk(), not frame_id
+    desk.session.configure(desk.tracker.config, Cameras(not alone, True, -400_000_000))
+    for n in range(8, 13):
+        desk.arrive(n, rgb=not alone)
+    desk.session.request(Target(BOX, number * STEP + 400_000_000, 'x', frame_id))
+    for n in range(13, 16):
+        desk.arrive(n, process=True, rgb=not alone)
+    if number < 8:
+        assert 'older than the newest pair' in desk.session.reply.message
+    else:
+        assert desk.started == (number, BOX.as_tuple() if alone else (8, 4, 40, 20))
+
+
+# --- a target that waits
+
+def first(desk: Desk, box: Box = BOX) -> None:
+    desk.session.await_first(Target(box, request_id='initial_box', patient=True))
+
+
+@pytest.mark.parametrize('missing', [OTHER, {'encoding': 'rgb9'}])
+def test_the_first_target_waits_for_rgb_and_says_so(missing: dict[str, Any]) -> None:
+    desk = Desk()
+    first(desk)
+    for number in range(1, 30):
+        desk.arrive(number, process=True, **missing)
+    assert desk.started is None and not desk.told()
+    assert desk.session.pending.startswith('initial_box waits: ')
+    assert 'rgb image' in desk.session.pending
+    desk.arrive(30, process=True)
+    assert desk.started == (30, BOX.as_tuple()) and desk.session.pending == ''
+    assert [(r.request_id, r.accepted) for r in desk.told()] == [('initial_box', True)]
+
+
+@pytest.mark.parametrize(('cameras', 'there'), [
+    (Cameras(use_rgb=False), OTHER), (Cameras(use_thermal=False), ONE), (Cameras(), FULL)])
+def test_the_first_target_starts_at_once_where_all_cameras_are_there(
+        cameras: Cameras, there: dict[str, bool]) -> None:
+    desk = Desk()
+    desk.session.configure(desk.tracker.config, cameras)
+    first(desk)
+    desk.arrive(1, process=True, **there)
+    assert desk.started == (1, BOX.as_tuple())
+
+
+@pytest.mark.parametrize(('thermal_from', 'started'), [(3, 3), (99, 8)])
+def test_the_first_target_waits_a_moment_for_both_images(thermal_from: int, started: int) -> None:
+    desk = Desk()
+    first(desk)
+    for number in range(1, 12):
+        desk.arrive(number, process=True, thermal=number >= thermal_from)
+        desk.catch_up()
+    assert desk.started == (started, BOX.as_tuple())
+    assert desk.stamps == list(range(1, 12))
+
+
+def test_the_first_target_outside_the_image_is_refused_for_good() -> None:
+    desk = Desk()
+    first(desk, Box(70, 4, 9, 9))
+    for number in range(1, 4):
+        desk.arrive(number, process=True)
+    reply, = desk.told()
+    assert 'lies outside the' in reply.message and not desk.session.pending
+
+
+@pytest.mark.parametrize(('second', 'replies'), [
+    (Target(BOX, request_id='b'), [('a', False), ('b', True)]),
+    (Target(BOX, 3 * STEP, 'b'), [('a', False), ('b', True)]),
+    (Target(Box(70, 4, 9, 9), request_id='b'), [('b', False), ('a', True)])])
+def test_every_request_is_answered(second: Target, replies: list[tuple[str, bool]]) -> None:
+    desk = Desk()
+    desk.arrive(1, process=True)
+    desk.session.request(Target(BOX, 2 * STEP, 'a'))
+    desk.session.request(second)
+    for number in range(2, 5):
+        desk.arrive(number, process=True)
+    assert [(r.request_id, r.accepted) for r in desk.told()] == replies
+
+
+def test_pairs_are_answered_while_a_target_catches_up_and_another_one_waits() -> None:
+    desk = Desk()
+    for number in range(1, 20):
+        desk.arrive(number)
+    desk.session.request(Target(BOX, STEP))
+    desk.session.request(Target(BOX, 40 * STEP))
+    desk.arrive(20, process=True)
+    assert desk.stamps[-1] == 20
 
 
 def test_a_frozen_camera_is_noticed_without_a_target() -> None:

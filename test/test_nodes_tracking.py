@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes_kit import FakeTracker, image, robot, stamp_of, wait_for
+from nodes_kit import FakeTracker, image, resize, robot, stamp_of, wait_for
 import numpy as np
 import pytest
 import rclpy
@@ -13,7 +13,8 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
-from rgbt_tracker_ros.msg import Track, TrackerStatus
+from rgbt_tracker_ros.msg import Box as BoxMsg
+from rgbt_tracker_ros.msg import TargetRequest, Track, TrackerStatus
 from rgbt_tracker_ros.nodes.camera_messages import compressed_message
 from rgbt_tracker_ros.types import State
 
@@ -163,6 +164,42 @@ def test_initial_box_starts_on_the_first_pair(ros_context: Context) -> None:
         assert r.until(lambda s: s.request_accepted).request_id == 'initial_box'
 
 
+def test_initial_box_waits_for_rgb_where_thermal_comes_up_first(ros_context: Context) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+    tracker = FakeTracker()
+    with robot(ros_context, tracker, initial_box=[40, 30, 20, 14]) as (r, _):
+        arrays: list[DiagnosticArray] = []
+        r.node.create_subscription(DiagnosticArray, '/diagnostics', arrays.append, 10)
+        r.cameras.change['thermal'] = lambda m: resize(m, 32)   # the box is not even in it
+        r.cameras.on['rgb'] = False
+        r.cameras.start()
+        text = 'initial_box waits: no rgb image has come yet'
+        assert not r.until(lambda s: text in s.message).request_id
+        wait_for(lambda: any((s.message, s.level) == (text, DiagnosticStatus.WARN)
+                             for a in arrays for s in a.status), what='diagnostics')
+        r.cameras.on['rgb'] = True
+        status = r.until(lambda s: s.request_id)
+        assert (status.request_id, status.request_accepted) == ('initial_box', True)
+        assert status.request_message.startswith('started on rgb 64x48')
+        assert tracker.box is not None and tracker.box.as_tuple() == (40, 30, 20, 14)
+        assert text not in r.until(lambda s: s.target_id).message
+
+
+def test_requests_that_come_together_are_all_answered(ros_context: Context) -> None:
+    with robot(ros_context) as (r, _):
+        r.start(target=False)
+        wait_for(r.targets.get_subscription_count, what='discovery of ~/target')
+        asked = [f'{k} of {who}' for k in range(10) for who in 'ABC']
+        for k in range(0, len(asked), 3):
+            for name in asked[k:k + 3]:
+                r.targets.publish(TargetRequest(request_id=name, box=BoxMsg(
+                    x=10.0, y=10.0, w=0.0 if 'B' in name else 20.0, h=20.0)))
+            r.answers(2, None)
+        r.until(lambda s: s.request_id == asked[-1])
+        told = dict.fromkeys((s.request_id, s.request_accepted) for _, s in r.statuses)
+        assert list(told) == [('', False), *((name, 'B' not in name) for name in asked)]
+
+
 def test_reset_and_enable(ros_context: Context) -> None:
     with robot(ros_context) as (r, _):
         r.start()
@@ -218,6 +255,23 @@ def test_bearing_points_along_the_optical_axis(ros_context: Context) -> None:
         v = rays[-1].vector
         assert (v.x, v.y, v.z) == pytest.approx((0, 0, 1))
         assert rays[-1].header.frame_id == 'rgb_optical'
+
+
+def test_bearing_of_a_rectified_image(ros_context: Context) -> None:
+    from geometry_msgs.msg import Vector3Stamped
+    with robot(ros_context) as (r, _):
+        rays: list[Vector3Stamped] = []
+        r.node.create_subscription(Vector3Stamped, 'rgbt_tracker/bearing', rays.append, 10)
+        info = CameraInfo(width=64, height=48, distortion_model='plumb_bob', d=[-0.3] + [0.0] * 4,
+                          k=np.array([50., 0, 19.5, 0, 50, 19.5, 0, 0, 1]),
+                          p=np.array([40., 0, 59.5, 0, 0, 40, 19.5, 0, 0, 0, 1, 0]))
+        publisher = r.node.create_publisher(CameraInfo, 'rgb/camera_info', 10)
+        r.start()
+        wait_for(lambda: publisher.publish(info) or rays, what='bearing')
+        assert rays[-1].vector.x == pytest.approx(0)
+        assert r.set(rectified=True) == [(True, '')]
+        wait_for(lambda: publisher.publish(info) or rays[-1].vector.x < -0.1)
+        assert rays[-1].vector.x == pytest.approx(-0.5 ** 0.5)
 
 
 def test_detections_for_everyone_else_and_from_detectors(ros_context: Context) -> None:
@@ -276,6 +330,28 @@ def test_compressed_images(ros_context: Context) -> None:
         pair = next(p for p in tracker.pairs if p.rgb is not None and p.thermal is not None)
         assert np.abs(pair.rgb[24, 32].astype(int) - (200, 100, 50)).max() < 8   # type: ignore
         assert pair.thermal.dtype == np.uint16 and pair.thermal[24, 32] == 30000  # type: ignore
+
+
+@pytest.mark.parametrize('compressed', ['rgb', 'thermal'])
+def test_one_camera_may_be_compressed(ros_context: Context, compressed: str) -> None:
+    raw = 'thermal' if compressed == 'rgb' else 'rgb'
+    tracker = FakeTracker()
+    with robot(ros_context, tracker, cameras=(raw,),
+               **{f'{compressed}_transport': 'compressed'}) as (r, _):
+        publisher = r.node.create_publisher(CompressedImage,
+                                            f'{compressed}/image_raw/compressed', 5)
+
+        def beside(msg: Image) -> None:
+            made = compressed_message(np.full((48, 64, 3), 90, np.uint8))
+            made.header = msg.header
+            publisher.publish(made)
+
+        r.cameras.change[raw] = beside
+        r.start()
+        assert r.until(lambda s: s.pairs > 5).message in (
+            '', f'{compressed} (/{compressed}/image_raw/compressed) is frozen: the same picture '
+            'again and again')
+        wait_for(lambda: r.answers(1)[0].weight_rgb == 0.5, what='both images')
 
 
 def test_diagnostics_say_how_the_inputs_are(ros_context: Context) -> None:

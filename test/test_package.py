@@ -66,6 +66,21 @@ def test_ros2_run_starts_the_same(pyproject: str) -> None:
         assert os.access(script, os.X_OK)
 
 
+def test_the_command_is_on_the_path_of_a_colcon_install() -> None:
+    assert 'install(PROGRAMS scripts/rgbt DESTINATION bin)' in (
+        ROOT / 'CMakeLists.txt').read_text()
+
+
+def test_what_training_needs_is_named_where_pip_has_not_installed_us(pyproject: str) -> None:
+    from rgbt_tracker_ros.distillation.devices import INSTALL
+    needed = re.search(r'^train = \[(.*?)\]', pyproject, re.M)
+    assert needed is not None
+    command = 'pip install ' + ' '.join(
+        name if re.fullmatch(r'[\w-]+', name) else f"'{name}'"
+        for name in re.findall('"(.*?)"', needed[1]))
+    assert command == INSTALL and command in (ROOT / 'README.md').read_text()
+
+
 def test_clip() -> None:
     size = sum(f.stat().st_size for f in ASSETS.rglob('*') if f.is_file())
     assert size <= 3 * MEGABYTE

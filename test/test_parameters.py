@@ -65,6 +65,7 @@ def test_defaults_are_allowed_and_described(name: str) -> None:
 
 @pytest.mark.parametrize(('name', 'given', 'made'), [
     ('pair_slop', 0, 0.0), ('pair_slop', 1, 1.0), ('initial_box', None, ()),
+    ('initial_box', 'null', ()), ('rgb_transport', '', ''),
     ('initial_box', [1, 2, 3, 4], (1.0, 2.0, 3.0, 4.0)), ('homography', (), ()),
     ('threads', 2, 2), ('autostart', False, False), ('device', 'cuda:1', 'cuda:1'),
 ])
@@ -83,6 +84,7 @@ def test_accepted(name: str, given: object, made: object) -> None:
     ('autostart', 1, 'autostart is 1; it must be true or false'),
     ('model', 3, 'model is 3; it must be a string'),
     ('image_qos', 'best', "image_qos is 'best'; it must be one of auto, reliable, sensor_data"),
+    ('rgb_transport', 'theora', "'theora'; it must be one of raw, compressed, or empty"),
     ('initial_box', [1.0, 2.0], 'initial_box has 2 numbers; it must have 4 numbers, or empty'),
     ('initial_box', [1.0, 2.0, math.inf, 4.0], 'it must be finite'),
     ('initial_box', 7, 'initial_box is 7; it must be a list of numbers'),

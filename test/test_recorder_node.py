@@ -456,6 +456,31 @@ def test_compressed_images_are_recorded_as_they_are(ros_context: Context, tmp_pa
             {'encoding': 'png', 'width': None, 'height': None, 'pairs': 8}]
 
 
+def test_one_camera_may_be_compressed(ros_context: Context, tmp_path: Path) -> None:
+    with rig(ros_context, tmp_path, start=False, rgb_transport='compressed') as robot:
+        publisher = robot.node.create_publisher(CompressedImage, 'rgb/image_raw/compressed', 10)
+
+        def beside(msg: Image) -> None:
+            publisher.publish(CompressedImage(header=msg.header, format='jpeg',
+                                              data=b'\xff\xd8\xff\xd9'))
+
+        robot.cameras.change['thermal'] = beside
+        robot.cameras.start()
+        robot.pairs(5)
+        robot.call('stop')
+        streams = manifest(tmp_path, 'pairs_0000')['streams']
+        assert [streams[s]['formats'][0]['encoding'] for s in ('rgb', 'thermal')] == [
+            'jpeg', 'mono16']
+
+
+def test_a_folder_of_a_user_that_there_is_not(ros_context: Context) -> None:
+    with rig(ros_context, Path('~nosuchuser/rec'), start=False) as robot:
+        reason = "output_dir is '~nosuchuser/rec'; that user has no home directory here"
+        robot.until(lambda s: reason in s.message)
+        answer = robot.call('start')
+        assert (answer.success, answer.message) == (False, f'{reason}: give the whole path')
+
+
 def test_simulated_time_is_the_time_of_recording(ros_context: Context, tmp_path: Path) -> None:
     with rig(ros_context, tmp_path, use_sim_time=True) as robot:
         clock = robot.node.create_publisher(Clock, '/clock', 10)
@@ -544,6 +569,7 @@ def test_config_file_is_the_table() -> None:
 @pytest.mark.parametrize('values, reason', [
     ({'when_full': 'delete_oldest'}, 'needs twice segment_bytes'),
     ({'compression': 'zip'}, "compression is 'zip'; it must be one of none, lz4, zstd"),
+    ({'output_dir': '~nosuchuser/x'}, 'give the whole path'),
     ({'every_n': 0}, 'every_n is 0; it must be within 1 to 1e'),
     ({'output_dir': 3}, 'output_dir is 3; it must be a string')])
 def test_values_that_make_no_sense(values: dict[str, Any], reason: str) -> None:

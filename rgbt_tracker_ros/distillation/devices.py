@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # What Fabric and DDP say in every process of a training that is as it should be: this option alone
 # sends no buffers at the start; a 1x1 kernel has the same bytes in both orders.
 _KNOWN = ('.*broadcast_buffers.* is deprecated', 'Grad strides do not match bucket view strides')
+# the extra `train` of pyproject.toml, by name: where colcon has installed, pip knows no package
+INSTALL = "pip install 'lightning-fabric>=2.5,<2.7' 'matplotlib>=3.8' tensorboard"
 PRECISION = {'32': '32-true', 'bf16': 'bf16-mixed'}
 
 
@@ -32,7 +34,7 @@ def make_fabric(device: str = 'auto', devices: int = 1, nodes: int = 1,
         from lightning_fabric.strategies.ddp import DDPStrategy
     except ImportError as error:
         raise ValueError('training needs Lightning Fabric, which is not installed; '
-                         "pip install 'rgbt_tracker_ros[train]'") from error
+                         f'{INSTALL}') from error
     logging.getLogger('lightning_fabric').setLevel(logging.WARNING)
     found = resolve_device(device)
     if 'LOCAL_WORLD_SIZE' in os.environ and 'WORLD_SIZE' in os.environ:  # set by torchrun

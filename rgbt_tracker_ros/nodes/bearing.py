@@ -1,4 +1,4 @@
-"""The unit ray from a camera to a pixel."""
+"""The unit ray from a camera to a pixel, of its raw image or of its rectified one."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -23,15 +23,23 @@ class CameraModel:
     fisheye: bool = False
 
     @classmethod
-    def from_info(cls, msg: CameraInfo) -> CameraModel:
-        """Return the model of the raw image: its region of interest and binning are applied.
+    def from_info(cls, msg: CameraInfo, rectified: bool = False) -> CameraModel:
+        """Return the model of the image: its region of interest and binning are applied.
 
+        :param rectified: of the image that image_proc has rectified, by P, which has no
+            distortion; else of the raw one, by K and D. A message fits both: it can't tell.
         :raises CameraInfoError: not calibrated, or a distortion model that is not known.
         """
-        k = np.array(msg.k, np.float64).reshape(3, 3)
+        k = (np.array(msg.p, np.float64).reshape(3, 4)[:, :3].copy() if rectified
+             else np.array(msg.k, np.float64).reshape(3, 3))
         if not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
-            raise CameraInfoError(f'K has focal lengths {k[0, 0]:g}, {k[1, 1]:g}: the camera is '
-                                  'not calibrated')
+            raise CameraInfoError(f'{"P" if rectified else "K"} has focal lengths {k[0, 0]:g}, '
+                                  f'{k[1, 1]:g}: the camera is not calibrated')
+        binning = np.array([msg.binning_x or 1, msg.binning_y or 1], np.float64)
+        k[:2, 2] -= msg.roi.x_offset, msg.roi.y_offset
+        k[:2] /= binning[:, None]
+        if rectified:
+            return cls(msg.header.frame_id, k, np.zeros(0))
         models = {'': 'pinhole', 'plumb_bob': 'pinhole', 'rational_polynomial': 'pinhole',
                   'equidistant': 'fisheye', 'fisheye': 'fisheye'}
         if msg.distortion_model not in models:
@@ -44,9 +52,6 @@ class CameraModel:
         if len(msg.d) not in (0, 4, 5, 8, 12, 14) or not np.isfinite(msg.d).all():
             raise CameraInfoError(f'D is {list(msg.d)}; {msg.distortion_model} has 4, 5, 8, 12 or '
                                   '14 finite coefficients')
-        binning = np.array([msg.binning_x or 1, msg.binning_y or 1], np.float64)
-        k[:2, 2] -= msg.roi.x_offset, msg.roi.y_offset
-        k[:2] /= binning[:, None]
         return cls(msg.header.frame_id, k, np.array(msg.d, np.float64), fisheye)
 
     def ray(self, x: float, y: float) -> tuple[float, float, float]:

@@ -40,6 +40,10 @@ class InputParameters(Protocol):
     @property
     def image_transport(self) -> str: ...
     @property
+    def rgb_transport(self) -> str: ...
+    @property
+    def thermal_transport(self) -> str: ...
+    @property
     def image_qos(self) -> str: ...
     @property
     def pairing(self) -> str: ...
@@ -83,7 +87,7 @@ class CameraInputs:
         self.look()
 
     def _subscribe(self, stream: str, parameters: InputParameters) -> ImageInput:
-        return ImageInput(self._node, f'{stream}/image_raw', parameters.image_transport,
+        return ImageInput(self._node, f'{stream}/image_raw', transport_of(stream, parameters),
                           parameters.image_qos, partial(self.receive, stream), self._notices)
 
     def _match(self, parameters: InputParameters, settings: PairingSettings) -> PairMatcher[Any]:
@@ -193,6 +197,12 @@ class CameraInputs:
             self._timer.reset()
             return
         self._emit(self.matcher.poll(now), now)
+
+
+def transport_of(stream: str, parameters: InputParameters) -> str:
+    """Return 'raw' or 'compressed': the camera's own, or that of both."""
+    own = parameters.rgb_transport if stream == RGB else parameters.thermal_transport
+    return own or parameters.image_transport
 
 
 def pairing_settings(parameters: InputParameters) -> PairingSettings:

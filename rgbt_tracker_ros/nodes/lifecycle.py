@@ -28,6 +28,7 @@ from rgbt_tracker_ros.nodes.ring import PairRing
 from rgbt_tracker_ros.nodes.session import Session
 from rgbt_tracker_ros.nodes.session_types import Reply, Target, TrackerLike
 from rgbt_tracker_ros.nodes.status import TICK, Parts, Reporter
+from rgbt_tracker_ros.nodes.targets import Cameras
 from rgbt_tracker_ros.nodes.worker import Worker
 from rgbt_tracker_ros.types import Box
 
@@ -209,7 +210,8 @@ class TrackerNode(LifecycleNode):
     def _await_initial_box(self) -> None:
         if box := self._settings.get().initial_box:
             self._worker.post(partial(self._session.await_first,
-                                      Target(Box(*box), request_id='initial_box')))
+                                      Target(Box(*box), request_id='initial_box',
+                                             patient=True)))
 
     def _failed(self, error: Exception) -> None:
         if self.context.ok():   # else it is the end: nothing can be published any more
@@ -233,7 +235,7 @@ class TrackerNode(LifecycleNode):
             return
         parts = self._parts
         reason = f'the node is {parts.phase}' + (f' ({parts.fault})' if parts.fault else '')
-        self._session.reply = Reply(target.request_id, False, reason)
+        self._session.tell(Reply(target.request_id, False, reason))
         self._notices.warn('request', f'target refused: {reason}')
         self._report()
 
@@ -284,7 +286,10 @@ class TrackerNode(LifecycleNode):
         self._ring.duration = round(parameters.buffer_duration * 1e9)
         self._parts.outputs.debug_rate = parameters.debug_image_rate
         self._parts.outputs.homography = parameters.homography
-        self._worker.post(partial(self._session.configure, parameters.tracker_config()))
+        self._parts.outputs.rectified = parameters.rectified
+        self._worker.post(partial(self._session.configure, parameters.tracker_config(), Cameras(
+            parameters.use_rgb, parameters.use_thermal,
+            round(parameters.thermal_time_offset * 1e9))))
         if self._parts.inputs is not None:
             self._parts.inputs.set_parameters(parameters)
         if self._parts.phase in ('inactive', 'active'):

@@ -60,8 +60,10 @@ class TableParameters(Generic[P]):
 
         :raises ParameterError: if a start value was refused, or if values exclude each other.
         """
-        for reason in self.problems.values():
-            raise ParameterError(f'{reason}; set it, and configure again')
+        for name, reason in self.problems.items():
+            remedy = ('start the node again with a right one' if self._table[name].changes == START
+                      else 'set it, and try again')
+            raise ParameterError(f'{reason}; {remedy}')
         return self._build(self._values({}))
 
     def _declare(self, name: str, spec: Spec) -> None:
@@ -69,14 +71,13 @@ class TableParameters(Generic[P]):
         loose = ParameterDescriptor(dynamic_typing=True)
         value = self._node.declare_parameter(name, _ros(spec.default), loose).value
         try:
-            check(name, value, self._table)
-            self._node.set_descriptor(name, descriptor(spec))
+            made = check(name, value, self._table)
         except ParameterError as e:
             # the node stays alive to be told better: it refuses to configure until then
-            self.problems[name] = str(e)
-            self._node.undeclare_parameter(name)
-            self._node.declare_parameter(name, _ros(spec.default), descriptor(spec),
-                                         ignore_override=True)
+            self.problems[name], made = str(e), spec.default
+        if made != value:
+            self._node.set_parameters([_typed(name, made)])
+        self._node.set_descriptor(name, descriptor(spec))
 
     def _values(self, new: dict[str, object]) -> dict[str, object]:
         return {n: new[n] if n in new else self._node.get_parameter(n).value
@@ -84,7 +85,12 @@ class TableParameters(Generic[P]):
 
     def _verdict(self, parameters: list[Parameter]) -> str:
         """Return why these can't be set, or an empty string."""
-        new = {p.name: p.value for p in parameters if p.name in self._table}
+        ours = [p for p in parameters if p.name in self._table]
+        for p in ours:
+            if p.type_ == Parameter.Type.NOT_SET:
+                default = _ros(self._table[p.name].default)
+                return f'{p.name} can not be deleted; its default is {default!r}: set it to that'
+        new = {p.name: p.value for p in ours}
         try:
             for name, value in new.items():
                 made, when = check(name, value, self._table), self._table[name].changes
@@ -101,7 +107,9 @@ class TableParameters(Generic[P]):
         # rclpy itself refuses what is outside a descriptor's range, without a word to the log
         if reason := self._verdict(parameters):
             self._notices.warn('parameter', f'parameter refused: {reason}')
-        return parameters
+            return parameters
+        return [_typed(p.name, check(p.name, p.value, self._table)) if p.name in self._table
+                else p for p in parameters]
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         reason = self._verdict(parameters)
@@ -161,3 +169,13 @@ def descriptor(spec: Spec) -> ParameterDescriptor:
 
 def _ros(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _typed(name: str, value: object) -> Parameter:
+    """Return the parameter with a value from `check`.
+
+    Left to itself rclpy takes an empty list for bytes, and `ros2 param dump` that for null.
+    """
+    if isinstance(value, tuple):
+        return Parameter(name, Parameter.Type.DOUBLE_ARRAY, list(value))
+    return Parameter(name, value=value)

@@ -33,6 +33,7 @@ class Outputs:
 
     def __init__(self, node: LifecycleNode, notices: Notices) -> None:
         self.debug_rate = 10.0
+        self.rectified = False
         self.homography: tuple[float, ...] = ()
         self.answered = 0
         self.ages: deque[float] = deque(maxlen=100)             # s
@@ -58,7 +59,7 @@ class Outputs:
     def set_camera(self, msg: CameraInfo) -> None:
         """Take the RGB camera's calibration."""
         try:
-            self._camera = CameraModel.from_info(msg)
+            self._camera = CameraModel.from_info(msg, self.rectified)
         except CameraInfoError as e:
             self._camera = None
             self._notices.log('camera_info', f'no ~/bearing: rgb/camera_info: {e}')

@@ -19,6 +19,7 @@ NOW = 'any time'
 INACTIVE = 'while inactive'             # read at activation
 UNCONFIGURED = 'while unconfigured'     # read at configuration
 START = 'at start'                      # read-only
+TRANSPORTS = ('raw', 'compressed')
 _TRACKER = TrackerConfig()
 Value = bool | int | float | str | tuple[float, ...]
 
@@ -43,7 +44,7 @@ class Spec:
     def allowed(self) -> str:
         """The range or the choices, in words; empty where anything goes."""
         if self.choices:
-            return ', '.join(self.choices)
+            return ', '.join(filter(None, self.choices)) + ', or empty' * ('' in self.choices)
         if self.length:
             return f'{self.length} numbers, or empty'
         return '' if self.low is None else f'{self.low:g} to {self.high:g}'
@@ -71,7 +72,11 @@ class Parameters:
     use_rgb: bool = _p(True, 'subscribe to rgb/image_raw', INACTIVE)
     use_thermal: bool = _p(True, 'subscribe to thermal/image_raw', INACTIVE)
     image_transport: str = _p('raw', 'raw, or compressed: subscribe to .../compressed (jpeg, png)',
-                              INACTIVE, choices=('raw', 'compressed'))
+                              INACTIVE, choices=TRANSPORTS)
+    rgb_transport: str = _p('', 'the same for the RGB camera alone; empty: as image_transport',
+                            INACTIVE, choices=('', *TRANSPORTS))
+    thermal_transport: str = _p('', 'the same for the thermal camera alone; empty: as '
+                                'image_transport', INACTIVE, choices=('', *TRANSPORTS))
     image_qos: str = _p('auto', 'reliability of the image subscriptions; auto: reliable if every '
                         'publisher is, sensor_data: best effort', INACTIVE,
                         choices=('auto', 'reliable', 'sensor_data'))
@@ -88,8 +93,12 @@ class Parameters:
                                'of its periods, where these are longer)', low=0.05, high=10)
     buffer_duration: float = _p(2.0, 's of pairs kept, so that a target can be given in an older '
                                 'image', low=0, high=10)
-    initial_box: tuple[float, ...] = _p((), 'x, y, w, h in pixels: follow this box from the first '
-                                        'pair on; empty: wait for a target', INACTIVE, length=4)
+    rectified: bool = _p(False, 'rgb/image_raw is remapped to rectified images (image_rect): '
+                         '~/bearing goes by P of camera_info, not by K and D')
+    initial_box: tuple[float, ...] = _p((), 'x, y, w, h in pixels of the RGB image (of thermal '
+                                        'where use_rgb is false): follow this box from the first '
+                                        'pair with that image on; empty: wait for a target',
+                                        INACTIVE, length=4)
     debug_image_rate: float = _p(10.0, 'Hz, most overlays per second on ~/debug_image; 0: none',
                                  low=0, high=120)
     thermal_range: str = _p(_TRACKER.thermal_range, 'thermal values to network input: auto (8 '
@@ -190,7 +199,8 @@ def _coerce(default: Value, value: object) -> Value | None:
     if isinstance(default, bool) or isinstance(value, bool):
         return value if isinstance(default, bool) and isinstance(value, bool) else None
     if isinstance(default, tuple):
-        if value is None:       # an empty list in YAML
+        # an empty list in YAML, and what older dumps (`ros2 param dump`) have in its place
+        if value is None or (isinstance(value, str) and value == 'null'):
             return ()
         try:
             return tuple(float(v) for v in value)  # type: ignore[attr-defined]

@@ -76,8 +76,9 @@ class ImageInput:
         if not fitting:
             others = sorted({i.topic_type for i in infos})
             self.problem = (
-                f'{self.topic} carries {", ".join(others)}, not {wanted}; set image_transport or '
-                'the remapping' if others else f'waiting for a publisher on {self.topic}')
+                f'{self.topic} carries {", ".join(others)}, not {wanted}; set image_transport, '
+                "this camera's own transport, or the remapping"
+                if others else f'waiting for a publisher on {self.topic}')
             self._notices.log(f'wait {self.topic}', self.problem)
             return
         reliable = all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in fitting)

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo
 
 from rgbt_tracker_ros.data.image_messages import ImageError
 from rgbt_tracker_ros.msg import Track
-from rgbt_tracker_ros.nodes.inputs import CameraInputs
+from rgbt_tracker_ros.nodes.inputs import CameraInputs, transport_of
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.pairing import STREAMS, Match, PairingSettings
 from rgbt_tracker_ros.nodes.qos import ImageInput
@@ -77,7 +77,7 @@ class RecorderInputs(CameraInputs):
         return self._matcher
 
     def _subscribe(self, stream: str, parameters: Any) -> ImageInput:
-        return ImageInput(self._node, f'{stream}/image_raw', parameters.image_transport,
+        return ImageInput(self._node, f'{stream}/image_raw', transport_of(stream, parameters),
                           parameters.image_qos, partial(self.receive_raw, stream), self._notices,
                           raw=True, depth=self._depth)
 

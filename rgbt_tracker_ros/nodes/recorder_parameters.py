@@ -12,6 +12,7 @@ from typing import Any
 
 from rgbt_tracker_ros.nodes.parameters import (
     START,
+    TRANSPORTS,
     ParameterError,
     Parameters,
     Spec,
@@ -66,7 +67,10 @@ class RecorderParameters:
                              high=100)
     record_track: bool = _p(True, 'record rgbt_tracker/track too, where it is published', STOPPED)
     image_transport: str = _p('raw', TRACKER['image_transport'].text, STOPPED,
-                              choices=('raw', 'compressed'))
+                              choices=TRANSPORTS)
+    rgb_transport: str = _p('', TRACKER['rgb_transport'].text, STOPPED, choices=('', *TRANSPORTS))
+    thermal_transport: str = _p('', TRACKER['thermal_transport'].text, STOPPED,
+                                choices=('', *TRANSPORTS))
     image_qos: str = _p('auto', TRACKER['image_qos'].text, STOPPED,
                         choices=('auto', 'reliable', 'sensor_data'))
     image_depth: int = _p(15, 'images that may wait in the middleware, per camera', STOPPED, low=1,
@@ -89,12 +93,24 @@ class RecorderParameters:
         """
         checked: dict[str, Any] = {n: check(n, v, TABLE) for n, v in values.items()}
         made = cls(**checked)
+        made.directory()
         least = 2 * made.segment_bytes
         if made.when_full == 'delete_oldest' and made.max_total_bytes < least:
             raise ParameterError(
                 f'max_total_bytes is {made.max_total_bytes}; when_full delete_oldest needs twice '
                 f'segment_bytes or more, {least}: the segment being written can not be deleted')
         return made
+
+    def directory(self) -> Path:
+        """Return `output_dir`, in full.
+
+        :raises ParameterError: if it begins with the home of a user that there is not.
+        """
+        try:
+            return Path(self.output_dir).expanduser().absolute()
+        except RuntimeError as e:
+            raise ParameterError(f'output_dir is {self.output_dir!r}; that user has no home '
+                                 'directory here: give the whole path') from e
 
     def gates(self) -> GateSettings:
         """Return the gates' share."""
@@ -103,7 +119,7 @@ class RecorderParameters:
     def settings(self, recorder: str) -> RecorderSettings:
         """Return the recorder's share; `recorder`: the node's name."""
         return RecorderSettings(
-            directory=Path(self.output_dir).expanduser().absolute(), recording=self.recording,
+            directory=self.directory(), recording=self.recording,
             recorder=recorder, segment_bytes=self.segment_bytes,
             segment_duration=round(self.segment_duration * 1e9), chunk_bytes=self.chunk_bytes,
             flush_interval=round(self.flush_interval * 1e9), compression=self.compression,

@@ -29,6 +29,8 @@ def box_in_rgb(box: Box, homography: tuple[float, ...], thermal: Size, rgb: Size
 def image_in(reference: str, image: Array, homography: tuple[float, ...], size: Size) -> Array:
     """Return the other camera's image in the pixels of `reference`, an image of that size."""
     own = image.shape[1], image.shape[0]
-    matrix = (np.linalg.inv(thermal_to_rgb(homography, size, own)) if reference == THERMAL
-              else thermal_to_rgb(homography, own, size))
+    if reference == THERMAL:
+        matrix = np.asarray(np.linalg.inv(thermal_to_rgb(homography, size, own)), np.float64)
+    else:
+        matrix = thermal_to_rgb(homography, own, size)
     return cast(Array, cv2.warpPerspective(image, of_indices(matrix), size))

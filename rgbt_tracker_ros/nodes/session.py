@@ -1,6 +1,7 @@
 """The tracker's life with its target: pairs and requests, in the worker's thread."""
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -10,9 +11,9 @@ import numpy as np
 from rgbt_tracker_ros.nodes.image_conversion import ImageError, to_rgb, to_thermal
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.pairing import RGB, STREAMS, THERMAL, Match
-from rgbt_tracker_ros.nodes.registration import box_in_rgb
 from rgbt_tracker_ros.nodes.ring import FutureStamp, PairRing, RingError
 from rgbt_tracker_ros.nodes.session_types import Answer, Reply, Target, TrackerLike, sizes_of
+from rgbt_tracker_ros.nodes.targets import CARRIED, Cameras, TargetPairs
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.thermal import FrozenDetector
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
@@ -21,7 +22,8 @@ CATCH_UP = 15       # steps from a target in the past to now; pairs between them
 
 
 class Session:
-    """Owns the tracker. All methods run in the worker's thread; the counters are read anywhere.
+    """Owns the tracker. All methods but `tell` run in the worker's thread; the counters are read
+    anywhere, and whoever publishes takes from `replies` what is still to be told.
 
     :param publish: gets every answer, once per pair. :param changed: told of a new state, target
         or reply. :param refused: told of a stream and why its image could not be used.
@@ -31,12 +33,15 @@ class Session:
                  changed: Callable[[], None], refused: Callable[[str, str], None]) -> None:
         self.tracker: TrackerLike | None = None
         self.enabled = True
-        self.reply = Reply()
+        self.reply = Reply()        # the last one
+        self.replies: deque[Reply] = deque(maxlen=1000)
+        self.pending = ''           # why the first target could not start yet
         self.target_id = ''
         self.state = State.IDLE
         self.frozen: tuple[str, ...] = ()
         self.errors = 0
         self._ring = ring
+        self._pairs = TargetPairs(ring)
         self._notices = notices
         self._publish = publish
         self._changed = changed
@@ -46,6 +51,7 @@ class Session:
         self._box = Box(0, 0, 0, 0)
         self._first: tuple[Pair, Box] | None = None     # what the target was given in
         self._waiting: Target | None = None     # for a pair that is still to come
+        self._hoped: int | None = None          # for both images, since the pair of this stamp
         self._cursor: int | None = None         # newest stamp that was processed
         self._published: int | None = None      # newest stamp that was answered
         self._steps = 0                         # left on the way from a target in the past to now
@@ -80,31 +86,43 @@ class Session:
         kept = f'; target {self.target_id} is kept' if self.target_id else ''
         return f'{tracker.model_name} has taken over from {old.model_name}{kept}'
 
-    def configure(self, config: TrackerConfig) -> None:
-        """Give the tracker new settings."""
+    def configure(self, config: TrackerConfig, cameras: Cameras) -> None:
+        """Take new settings."""
+        self._pairs.cameras = cameras
         if self.tracker is not None:
             self.tracker.config = config
 
     def await_first(self, target: Target) -> None:
-        """Start on the first pair that comes."""
-        self._waiting = target
+        """Start on the first pair that will do; `target` is a patient one."""
+        self._waiting, self._hoped = target, None
 
     def request(self, target: Target) -> None:
         """Start to follow a target, or say why not; the old one is kept then."""
-        self._waiting = None
         try:
             if self.tracker is None:
                 raise RingError('no model is loaded; configure the node')
-            match = self._ring.find(target.stamp) if target.stamp else self._ring.newest()
+            match = self._pairs.find(target)
+            if target.patient and self._may_be_completed(match):
+                raise FutureStamp('the other image may still come')
             self._start(target, match)
         except FutureStamp:
-            self._waiting = target
+            self._replace(target, by=target)
         except (RingError, BoxError, PairError, ImageError) as e:
-            self._refuse(target, str(e))
+            if target.patient and not isinstance(e, BoxError):
+                self._replace(target, by=target)
+                self.pending = f'{target.request_id} waits: {e}'
+                self._notices.log('waiting', self.pending)
+            else:
+                self._refuse(target, str(e))
         except Exception as e:      # whoever asked gets an answer, whatever happens
             self.errors += 1
             self._notices.exception('start', 'the tracker failed on a target', e)
             self._refuse(target, f'the tracker failed: {e!r}')
+
+    def tell(self, reply: Reply) -> None:
+        """Answer a request; from any thread."""
+        self.reply = reply
+        self.replies.append(reply)
 
     def reset(self, reason: str = '') -> bool:
         """Drop the target; return whether there was one. `reason` goes to log and status."""
@@ -115,6 +133,7 @@ class Session:
         # the state first: who looks in between must not see one without its target
         self.state, self.target_id = State.IDLE, ''
         self._waiting, self._steps, self.frozen, self._first = None, 0, (), None
+        self.pending = ''
         if had:
             if reason:
                 self._notices.warn('target', f'target dropped: {reason}')
@@ -124,7 +143,7 @@ class Session:
     def jumped(self) -> None:
         """Time has jumped: stamps seen before mean nothing now."""
         self._give_up('time has jumped before its pair came')
-        self._cursor, self._published, self._steps = None, None, 0
+        self._cursor, self._published, self._steps, self._hoped = None, None, 0, None
 
     def enable(self, on: bool) -> None:
         """Go on with or pause the tracking; the target is kept."""
@@ -148,12 +167,14 @@ class Session:
         """Answer a pair."""
         if not self.enabled or self.tracker is None:
             return
+        self._pairs.note(match)
         if self._cursor is not None and match.stamp <= self._cursor:
             return      # seen while catching up
         if self._waiting is not None:
+            before = self._cursor
             self._retry(self._waiting)
-            if self._cursor is not None and match.stamp <= self._cursor:
-                return
+            if self._cursor != before:
+                return      # it started on this pair, or on an older one, and backlog leads here
         self._cursor = match.stamp
         if not self.target_id:
             self.frozen = self._watch(match, self.tracker.config.frozen_after)
@@ -186,16 +207,33 @@ class Session:
 
     def _retry(self, target: Target) -> None:
         """Try again with a target whose pair had not come."""
-        if not self._ring.before(target.stamp):
+        if target.patient or not self._ring.before(self._pairs.stamp_of(target)):
             self.request(target)
+
+    def _replace(self, waiting: Target | None, by: Target) -> None:
+        """Have another target wait, or none; tell the one that did, unless it is `by` itself."""
+        old, self._waiting, self.pending = self._waiting, waiting, ''
+        if old is not None and old is not by:
+            self._refuse(old, 'another target was given before its pair came')
+
+    def _may_be_completed(self, match: Match[Any]) -> bool:
+        """Whether to wait for a pair with both images: for a moment after the first other."""
+        if self._pairs.is_full(match):
+            return False
+        newest = self._ring.newest().stamp
+        if self._hoped is None:
+            self._hoped = newest
+        return newest < self._hoped + CARRIED
 
     def _start(self, target: Target, match: Match[Any]) -> None:
         assert self.tracker is not None
         pair = self._convert(match)
         if pair is None:
             raise PairError('the pair of its stamp can not be used')
-        box = self._in_reference(target, match, pair).checked(*pair.size)
+        box = self._pairs.box_in(pair, match, target, self.tracker.config.homography).checked(
+            *pair.size)
         estimate = self.tracker.init(pair, box)
+        self._replace(None, by=target)
         self._first = pair, box
         self.state, self.target_id = estimate.state, uuid4().hex[:8]
         self._reference = RGB if pair.rgb is not None else THERMAL
@@ -205,23 +243,12 @@ class Session:
         self._steps = CATCH_UP if ahead else 0
         width, height = pair.size
         where = f'{self._reference} {width}x{height} at {match.stamp / 1e9:.9f}'
-        self.reply = Reply(target.request_id, True, f'started on {where}' + (
-            f', {ahead} pairs ago' if ahead else ''))
+        self.tell(Reply(target.request_id, True, f'started on {where}' + (
+            f', {ahead} pairs ago' if ahead else '')))
         # also where that pair was answered before, without a target: it is the target's first
         self._published = max(self._published or 0, match.stamp)
         self._publish(Answer(match, self.target_id, self._reference, pair, estimate))
         self._show(estimate.state, force=True)
-
-    def _in_reference(self, target: Target, match: Match[Any], pair: Pair) -> Box:
-        """Return the target's box in pixels of the pair's reference image."""
-        sizes, rgb, thermal = sizes_of(pair), match.rgb, match.thermal
-        if (len(sizes) < 2 or rgb is None or thermal is None
-                or target.frame_id != thermal.header.frame_id
-                or target.frame_id == rgb.header.frame_id):
-            return target.box
-        assert self.tracker is not None
-        return box_in_rgb(target.box.checked(*sizes[THERMAL]), self.tracker.config.homography,
-                          sizes[THERMAL], sizes[RGB])
 
     def _answer(self, answer: Answer) -> None:
         """Publish, unless that pair was answered already, before its target was given."""
@@ -231,7 +258,9 @@ class Session:
 
     def _refuse(self, target: Target, reason: str) -> None:
         name = f' {target.request_id!r}' if target.request_id else ''
-        self.reply = Reply(target.request_id, False, reason)
+        if self._waiting is target:
+            self._waiting, self.pending = None, ''
+        self.tell(Reply(target.request_id, False, reason))
         self._notices.warn('request', f'target{name} refused: {reason}')
         self._changed()
 

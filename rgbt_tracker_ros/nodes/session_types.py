@@ -30,17 +30,19 @@ class Target:
     """A request: follow `box` of the pair at `stamp` (ns; 0 is the newest one).
 
     `frame_id`: of the camera whose pixels the box is in; RGB unless it is the thermal camera's.
+    `patient`: waits for a pair that it can start in, with RGB where that is used.
     """
 
     box: Box
     stamp: int = 0
     request_id: str = ''
     frame_id: str = ''
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to the last request."""
+    """The answer to a request."""
 
     request_id: str = ''
     accepted: bool = False

@@ -19,6 +19,7 @@ from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.outputs import Outputs
 from rgbt_tracker_ros.nodes.pairing import RGB, STREAMS, THERMAL
 from rgbt_tracker_ros.nodes.session import Session
+from rgbt_tracker_ros.nodes.session_types import Reply
 from rgbt_tracker_ros.nodes.worker import Worker
 from rgbt_tracker_ros.types import State
 
@@ -61,6 +62,7 @@ class Reporter:
             depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._ticks = 0
+        self._reply = Reply()       # the last one that was told
         self._shown: tuple[Health, ...] = ()
         # (received, lost) of each stream, and pairs
         self._past: deque[tuple[dict[str, tuple[int, int]], int]] = deque(maxlen=10)
@@ -77,12 +79,20 @@ class Reporter:
             self.publish_status()
 
     def publish_status(self) -> None:
-        """Publish a status now."""
+        """Publish a status now: one for each reply that is to be told, at least one."""
+        replies = self._parts.session.replies
+        self._reply = replies.popleft() if replies else self._reply
+        self._publish()
+        while replies:
+            self._reply = replies.popleft()
+            self._publish()
+
+    def _publish(self) -> None:
         parts, verdicts = self._parts, self._judge()
         self._shown = tuple(v for v, _ in verdicts.values())
         texts = [parts.fault or ('' if parts.phase == 'active' else f'the node is {parts.phase}'),
                  parts.refusal, '' if parts.session.enabled else 'paused by ~/enable',
-                 self._no_time(),
+                 parts.session.pending, self._no_time(),
                  *(text for _, text in verdicts.values()), *self._notices.current(),
                  *(self._loss(s) for s in STREAMS), self._no_pairs(verdicts)]
         self._status.publish(self._describe('; '.join(dict.fromkeys(filter(None, texts))),
@@ -95,7 +105,7 @@ class Reporter:
         return inputs.judge()
 
     def _describe(self, message: str, verdicts: dict[str, tuple[Health, str]]) -> TrackerStatus:
-        parts, session, reply = self._parts, self._parts.session, self._parts.session.reply
+        parts, session, reply = self._parts, self._parts.session, self._reply
         msg = TrackerStatus(
             header=self._header(), state=int(session.state), target_id=session.target_id,
             request_id=reply.request_id, request_accepted=reply.accepted,
@@ -212,6 +222,8 @@ class Reporter:
             level, text = WARN, f'no model is loaded: the node is {self._parts.phase}'
         elif self._parts.refusal:
             level, text = WARN, self._parts.refusal
+        elif session.pending:
+            level, text = WARN, session.pending
         elif session.errors:
             level, text = WARN, f'{session.errors} failures since the start, see the log; {text}'
         elif session.state in (State.SEARCHING, State.LOST):

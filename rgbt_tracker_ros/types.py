@@ -85,10 +85,9 @@ class Pair:
     """An RGB and a thermal image of one instant; one of them may be missing.
 
     `rgb`: (H, W, 3) uint8, red first. `thermal`: (H', W') uint8, uint16 or float32, or
-    (H', W', 3) uint8 where the camera sends false colours. `stamp`: ns of the reference image, from
-    any origin; it must rise from pair to pair, as motion, frozen pictures and how long a target has
-    been lost are told by it.
-    `skew`: ns, thermal stamp minus RGB stamp.
+    (H', W', 3) uint8 where the camera sends false colours. `stamp`: ns of the reference image,
+    from any origin; it must rise from pair to pair, as motion, frozen pictures and how long a
+    target has been lost are told by it. `skew`: ns, thermal stamp minus RGB stamp.
     """
 
     rgb: Image | None = None

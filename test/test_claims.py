@@ -33,6 +33,7 @@ from rgbt_tracker_ros.claims.judge import (
     overall,
 )
 from rgbt_tracker_ros.claims.page import number, write_page
+from rgbt_tracker_ros.claims.seeds import seeds_of, told
 from rgbt_tracker_ros.claims.store import (
     Result,
     arm_folder,
@@ -41,7 +42,6 @@ from rgbt_tracker_ros.claims.store import (
     load_table,
     save_table,
 )
-from rgbt_tracker_ros.claims.seeds import seeds_of, told
 from rgbt_tracker_ros.claims.table import CLAIMS, SYSTEMS, beyond, closed, diff
 from rgbt_tracker_ros.data.suites import SUITES
 from rgbt_tracker_ros.distillation.identity import stage_identity

@@ -89,7 +89,7 @@ def plot(system: str, results: Results, path: Path) -> bool:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError('the plots are drawn with matplotlib, which is not installed; '
-                         "pip install 'rgbt_tracker_ros[train]'") from error
+                         'pip install matplotlib') from error
     most = max(len(rows) for _, rows in panels)
     figure = Figure(figsize=(4.3 * len(panels) + 0.4, 0.34 * most + 0.9), layout='constrained')
     FigureCanvasAgg(figure)

@@ -25,7 +25,7 @@ def plot_losses(log: Path, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError('the losses are drawn with matplotlib, which is not installed; '
-                         "pip install 'rgbt_tracker_ros[train]'") from error
+                         'pip install matplotlib') from error
     steps = np.array([int(r['step']) for r in rows])
     names = [k for k in rows[0] if k not in ('step', 'rate') and '.' not in k]
     columns = min(len(names), COLUMNS)

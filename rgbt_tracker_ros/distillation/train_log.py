@@ -45,7 +45,7 @@ class TrainLog:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise ValueError('TensorBoard is not installed; pip install '
-                                 "'rgbt_tracker_ros[train]', or leave out --log") from error
+                                 'tensorboard, or leave out --log') from error
             self._events = SummaryWriter(str(folder), purge_step=step)
 
     def row(self, step: int, values: dict[str, float]) -> None:

@@ -115,9 +115,9 @@ def load_known(path: Path, sha256: str = '') -> tuple[Network, dict[str, Any], s
 
 
 def _read(path: Path, sha256: str) -> tuple[dict[str, str], dict[str, Tensor], str]:
-    """Return the texts, the tensors and the sha256 of a file, which may be written over meanwhile: it is read
-    once, so that what was checked is what is used, and not mapped: a file that gets shorter under
-    a mapping ends the process.
+    """Return the texts, the tensors and the sha256 of a file, which may be written over meanwhile:
+    it is read once, so that what was checked is what is used, and not mapped: a file that gets
+    shorter under a mapping ends the process.
     """
     if path.is_dir():
         raise CheckpointError(f'weights file {path} is a folder; give a .safetensors file (`rgbt '

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 import logging
 import math
 from pathlib import Path
@@ -11,19 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rgbt_tracker_ros.tracking.confidence import (
-    Calibration,
-    agreed_box,
-    find_peak,
-    motion_prior,
-    scores,
-)
+from rgbt_tracker_ros.tracking.confidence import Calibration
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.tracking.geometry import Crop
+from rgbt_tracker_ros.tracking.looks import Found, Window, look
 from rgbt_tracker_ros.tracking.motion import Motion
 from rgbt_tracker_ros.tracking.reliability import Reliability
 from rgbt_tracker_ros.tracking.search import Scan
-from rgbt_tracker_ros.tracking.views import NAMES, Given, Levels, Views
+from rgbt_tracker_ros.tracking.views import NAMES, Given, Views
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
 if TYPE_CHECKING:  # torch is imported by Tracker.load alone
@@ -37,24 +31,6 @@ ABSENT = 0.3      # s: a camera that was away for less is a slow one, or has los
 COMPLETE = 0.7    # confidence from which on a template gets the image that it lacks
 AT_ONCE = 0.15    # s: it gets one that comes so soon whatever the confidence: little has moved
 STILL = 10        # pairs in a row of the same stamp, after which it is said that this won't do
-
-
-@dataclass(slots=True)
-class _Found:
-    """A candidate in image pixels, with the share of thermal in it."""
-
-    box: Box
-    confidence: float
-    weight_thermal: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """What is shown to the network: a crop of both images, None where one is missing."""
-
-    crop: Crop
-    rgb: Levels | None
-    thermal: Levels | None
 
 
 class Tracker:
@@ -121,7 +97,7 @@ class Tracker:
         self._given_at = 0
         self._still = 0                   # pairs in a row whose stamps stood still
         self._scan: Scan | None = None
-        self._window: _Window | None = None
+        self._window: Window | None = None
         self._timings: dict[str, float] = {}
         self._frozen: tuple[str, ...] = ()
         self._names: tuple[str, ...] = ()
@@ -225,8 +201,8 @@ class Tracker:
         self._timings = {'crop': 0.0, 'network': 0.0}
         self._still = self._still + 1 if pair.stamp == self._motion.stamp else 0
         if self._still == STILL:
-            _log.warning('the stamps of %d pairs stand still at %d ns: motion, frozen pictures and '
-                         'how long a target has been lost are told by them', STILL, pair.stamp)
+            _log.warning('the stamps of %d pairs stand still at %d ns: motion, frozen pictures '
+                         'and how long a target has been lost are told by them', STILL, pair.stamp)
         self._views.configure(self.config)
         self._views.see(pair, self._reliability.believed(self.config.tracking_threshold))
         self._align()
@@ -249,7 +225,7 @@ class Tracker:
             self._template = self._student.encode(
                 *self._given.crops, self._given.crop.to_crop(self._given.box))
 
-    def _complete(self, found: _Found, stamp: int) -> None:
+    def _complete(self, found: Found, stamp: int) -> None:
         """Give a template that was cut from RGB alone what thermal shows of the target, at once or
         when both show it beyond doubt: without it thermal can't find what RGB loses.
         """
@@ -276,7 +252,7 @@ class Tracker:
             self._motion.rewind(self.config.frozen_after)
             self._box = self._moved(self._motion.center)
 
-    def _track(self, stamp: int, back: bool) -> _Found:
+    def _track(self, stamp: int, back: bool) -> Found:
         """Look around where the target should be now; `back`: see `_back`."""
         c = self.config
         # one modality alone may have drifted to a neighbour: let both decide without the prior
@@ -301,7 +277,7 @@ class Tracker:
             self._scan = Scan(self._box, stamp, self._student.config.search_factor)
         return found
 
-    def _search(self, stamp: int, back: bool) -> _Found:
+    def _search(self, stamp: int, back: bool) -> Found:
         """Look where the target should be by now, and at a place of a growing window in turn: one
         look a frame, so that the search keeps up with the cameras. `back`: see `_back`.
         """
@@ -355,26 +331,26 @@ class Tracker:
         return Box.from_center(*self._inside(*center), self._box.w, self._box.h)
 
     def _look(self, box: Box, center: tuple[float, float],
-              influence: float | None = None) -> _Found:
+              influence: float | None = None) -> Found:
         """Run the network on one window; `box` gives the scale and the motion prior's width."""
         sizes = self._student.config
         if influence is None:
             influence = self.config.window_influence
         names = self._views.names
         if not self._sees:
-            return _Found(box, 0.0, float((names or sizes.modalities) == ('thermal',)))
+            return Found(box, 0.0, float((names or sizes.modalities) == ('thermal',)))
         start = time.perf_counter()
         crop = Crop.around(box, sizes.search_factor, sizes.search_size, center)
         rgb, thermal = self._views.cut(crop)
         self._timings['crop'] += time.perf_counter() - start
-        self._window = _Window(crop, rgb, thermal)
+        self._window = Window(crop, rgb, thermal)
         # the prior is as wide as the target is large: it may move by its own size a frame
         spread = 0.75 * math.sqrt(box.area) * crop.scale
         found = self._ask(self._window, spread, influence)
         found.confidence *= self._reliability.of(names)
         return found
 
-    def _probe(self, found: _Found, stamp: int) -> None:
+    def _probe(self, found: Found, stamp: int) -> None:
         """Ask one modality alone, now and then, whether it would have found the same."""
         assert self._window is not None
         # an old picture proves nothing: what disagrees with it may well be right
@@ -382,34 +358,17 @@ class Tracker:
         name = self._reliability.due(stamp) if both else ''
         if not name:
             return
-        w = self._window
-        window = _Window(w.crop, w.rgb if name == 'rgb' else None,
-                         w.thermal if name == 'thermal' else None)
-        alone = self._ask(window, spread=1.0, influence=0.0)
+        alone = self._ask(self._window.alone(name), spread=1.0, influence=0.0)
         same = alone.box.iou(found.box) >= 0.5
         self._reliability.learn(name, alone.confidence if same else 0.0, stamp)
 
-    def _ask(self, window: _Window, spread: float, influence: float) -> _Found:
+    def _ask(self, window: Window, spread: float, influence: float) -> Found:
         """Have the network answer for a window; `spread` of the motion prior in crop px."""
         assert self._template is not None
         start = time.perf_counter()
-        response = self._student.search(self._template, window.rgb, window.thermal)
+        found = look(self._student, self._template, self._calibration, window, spread, influence)
         self._timings['network'] += time.perf_counter() - start
-        sizes = self._student.config
-        middle = sizes.search_size / 2
-        prior = motion_prior(response.logits.shape[0], sizes.stride, (middle, middle),
-                             (spread, spread), sizes.cell_offset)
-        peak = find_peak(response.logits, prior, influence)
-        x1, y1, x2, y2 = (float(v) for v in response.boxes[:, peak.row, peak.column])
-        if sizes.every_cell_learned and math.isfinite(peak.logit):
-            x1, y1, x2, y2 = agreed_box(
-                response.boxes, scores(response.logits, prior, influence), peak.row, peak.column)
-        if not all(map(math.isfinite, (peak.logit, x1, y1, x2, y2))):
-            # an optimiser inside a network (DiMP's) may run away: that is no answer
-            return _Found(self._box, 0.0, self._weight_thermal)
-        box = Box(x1, y1, max(x2 - x1, 1e-3), max(y2 - y1, 1e-3))
-        return _Found(window.crop.from_crop(box), self._calibration(peak.logit),
-                      response.share_of_thermal(box, sizes.search_size))
+        return found or Found(self._box, 0.0, self._weight_thermal)
 
     def _sized(self, box: Box, rate: float) -> Box:
         """Return `box` with a size between the last one and its own, kept inside the image."""

@@ -197,7 +197,7 @@ class Views:
 
         :returns: whether that was so.
         """
-        if given.image is None:
+        if given.image is None or given.map is None:
             return False
         height, width = given.image.shape[:2]
         at = self._map(given.other, (width, height))

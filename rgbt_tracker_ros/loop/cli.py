@@ -81,8 +81,8 @@ def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.seed < 2**20:
         raise CommandError(f'--seed is {args.seed}; it must be 0 to {2**20 - 1}')
     if missing := [m for m in NEEDED if find_spec(m) is None]:
-        from rgbt_tracker_ros.distillation.devices import INSTALL
-        raise CommandError(f'not installed: {", ".join(missing)}; {INSTALL} (`make loop` does it)')
+        raise CommandError(f'not installed: {", ".join(missing)}; pip install '
+                           f"{' '.join(missing).replace('_', '-')} (`make loop` does it)")
 
 
 def _parser() -> Parser:

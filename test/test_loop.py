@@ -311,7 +311,8 @@ def test_what_is_missing_is_said_before_anything_is_recorded(
         capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(cli, 'find_spec', lambda name: None)
     assert cli.main(['--out', str(tmp_path / 'out')]) == 2
-    assert 'not installed: lightning_fabric, matplotlib; pip install lightning-fabric m' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'not installed: lightning_fabric, matplotlib; pip install lightning-fabric m' in said
     assert not (tmp_path / 'out').exists()
 
 

@@ -43,6 +43,16 @@ def test_speed_is_right_where_the_target_is_seen_now_and_then(every):
             assert motion.velocity == pytest.approx((120, 0), rel=0.01)
 
 
+def test_stamps_that_went_back_out_of_sight_give_no_speed():
+    motion = Motion((100, 50), 0)
+    walk(motion, 30)
+    motion.unseen(STEP, (640, 480))     # the bag begins again
+    motion.seen((400, 50), 2 * STEP)
+    assert motion.velocity == (0, 0)
+    walk(motion, 30, start=3)
+    assert motion.velocity == pytest.approx((120, 0), rel=0.05)
+
+
 def test_a_target_that_has_stopped_out_of_sight_stands_still_soon():
     motion = Motion((100, 50), 0)
     walk(motion, 30)

@@ -50,7 +50,7 @@ class Motion:
         px, py = self.predict(stamp)
         x, y = px + trust * (center[0] - px), py + trust * (center[1] - py)
         before, (x0, y0), (vx, vy) = self._sighted
-        if self.elapsed(stamp) > 0:
+        if self.elapsed(stamp) > 0 and stamp > before:
             # from where it was seen, not from where it was thought to be in between
             dt = (stamp - before) / 1e9
             self._seen_for += dt

@@ -47,9 +47,9 @@ def test_stamps_that_went_back_out_of_sight_give_no_speed():
     motion = Motion((100, 50), 0)
     walk(motion, 30)
     motion.unseen(STEP, (640, 480))     # the bag begins again
-    motion.seen((400, 50), 2 * STEP)
+    motion.seen((108, 50), 2 * STEP)
     assert motion.velocity == (0, 0)
-    walk(motion, 30, start=3)
+    walk(motion, 30, start=2)
     assert motion.velocity == pytest.approx((120, 0), rel=0.05)
 
 

@@ -13,6 +13,7 @@ from rgbt_tracker_ros.data.suites import SUITES
 from rgbt_tracker_ros.distillation.export import export
 from rgbt_tracker_ros.distillation.recipe import Recipe
 from rgbt_tracker_ros.distillation.stages import Setting
+from rgbt_tracker_ros.runtime.eager import EagerStudent
 from rgbt_tracker_ros.tracking.tracker import Tracker
 from rgbt_tracker_ros.types import Box
 
@@ -27,8 +28,9 @@ def follow(file: Path, options: dict[str, Any]) -> Metrics:
         share of centres within 20 px x 100: means over the videos. Frames without target are left
         out.
     """
-    tracker, means = Tracker.load(file, 'cpu', threads=1), []
+    student, means = EagerStudent(file, 'cpu', threads=1), []
     for sequence in open_layout('synthetic', Path('.'), **options):
+        tracker = Tracker(student)      # knows nothing of the cameras of the video before
         overlaps, near = [], []
         for number, pair in enumerate(sequence):
             truth = sequence.truth[number]

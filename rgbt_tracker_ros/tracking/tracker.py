@@ -83,8 +83,8 @@ class Tracker:
         return self._template is not None
 
     def reset(self) -> None:
-        """Forget the target; the thermal range and the frozen pictures are remembered. `update`
-        may not be called until the next `init`.
+        """Forget the target. What is known of the cameras is remembered: thermal range, frozen
+        pictures, offset of thermal. `update` may not be called until the next `init`.
         """
         self._template: Template | None = None
         self._given: Given | None = None

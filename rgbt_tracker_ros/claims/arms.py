@@ -191,15 +191,19 @@ PAPERS = {'labels': (), 'cmd_tir': ('reliable',), 'mutual_prompt': ('response',)
 _TAUGHT = sorted({term for terms in PAPERS.values() for term in terms})
 
 
+_VIDEOS = {'videos': 10}    # of each suite: with 4 of them a lost target counts for too much
+
+
 def _taught(name: str, *sets: str) -> Arm:
     return Arm(f'shipped/{name}', 'shipped', 'student',
-               (Measure('suites', 'student.student'), Measure('cost', 'student.student')),
-               ('shipped/teacher',), sets, True)
+               (Measure('suites', 'student.student', options=_VIDEOS),
+                Measure('cost', 'student.student')), ('shipped/teacher',), sets, True)
 
 
 _SHIPPED = (
     Arm('shipped/teacher', 'shipped', 'teacher',
-        (Measure('suites', 'teacher.teacher'), Measure('cost', 'teacher.teacher')), first=True),
+        (Measure('suites', 'teacher.teacher', options=_VIDEOS),
+         Measure('cost', 'teacher.teacher')), first=True),
     _taught('all'),
     *(_taught(name, *weights('student', **{t: 0 for t in _TAUGHT if t not in kept}))
       for name, kept in PAPERS.items()))

@@ -128,8 +128,9 @@ def _report(args: argparse.Namespace) -> None:
         return worker.key_of(ARMS[arm], recipes[arm], seed) if arm in ARMS else ''
 
     kept = store.merged(store.load_table(folder / RESULTS), store.collect(args.out, ARMS))
-    source = store.Result(structure.structure(), key_of(STRUCTURE, 1))
-    kept[STRUCTURE] = dict.fromkeys(seeds_of(STRUCTURE, FEWEST), source)  # as it is now
+    source = structure.structure()      # as it is now, whatever the seed
+    kept[STRUCTURE] = {seed: store.Result(source, key_of(STRUCTURE, seed))
+                       for seed in seeds_of(STRUCTURE, FEWEST)}
     results, others = store.counting(kept, key_of)
     for why in dict.fromkeys(others.values()):
         names = [name for name, reason in others.items() if reason == why]

@@ -293,7 +293,7 @@ SHIPPED = (
           'does as well or better: what the other terms add to it is within the noise of three '
           'seeds, or below. The weights of the terms are those of the full scale, where nothing '
           'but all against labels was measured (see the model card). With 4 videos of each suite '
-          'in place of 10, on seeds 1 and 2, the first was 0.3 ahead of the second and 1.7 behind.'),
+          'in place of 10 all were 0.3 points ahead of it on seed 1 and 1.7 behind on seed 2.'),
     Claim('S1.2', "It keeps 97 % of its teacher's precision at a tenth of its operations", (
         Part('PR, student / teacher', percent(f'{_S}all', f'{_S}teacher', 'pr'), 97.0, unit='%'),
         Part('operations: student / teacher', lambda get: get(f'{_S}all', 'macs')

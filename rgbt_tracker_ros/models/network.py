@@ -58,6 +58,29 @@ class NetworkConfig:
         return False
 
 
+@dataclass(frozen=True)
+class DenseConfig(NetworkConfig):
+    """Of networks at strides 8 and 16 whose cells all learn their edges from their middles (FCOS).
+
+    :raises ValueError: crops whose sizes are no multiples of 16 px.
+    """
+
+    def __post_init__(self) -> None:
+        for name in ('template_size', 'search_size'):
+            if getattr(self, name) % 16:
+                raise ValueError(f'{name} is {getattr(self, name)}; it must be a multiple of 16')
+
+    @property
+    def cell_offset(self) -> float:
+        """The middle."""
+        return 0.5
+
+    @property
+    def every_cell_learned(self) -> bool:
+        """True: see NetworkConfig."""
+        return True
+
+
 class Output(NamedTuple):
     """Answer for a search crop: `logits` (B, 1, S, S), corner `boxes` (B, 4, S, S) in crop px,
     `weights` (B, 2, S', S') of the modalities.

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from rgbt_tracker_ros.models.convnet import ConvBN, stage
 from rgbt_tracker_ros.models.fusion import GatedFusion
 from rgbt_tracker_ros.models.matching import MatchingNetwork
-from rgbt_tracker_ros.models.network import NetworkConfig, to_unit
+from rgbt_tracker_ros.models.network import DenseConfig, NetworkConfig, to_unit
 
 
 @dataclass(frozen=True)
-class StudentConfig(NetworkConfig):
+class StudentConfig(DenseConfig):
     """Sizes of a Student; kept beside its weights."""
 
     template_size: int = 96
@@ -27,21 +27,6 @@ class StudentConfig(NetworkConfig):
     blocks16: int = 2
     head: int = 64
     stride: int = 8
-
-    def __post_init__(self) -> None:
-        for name in ('template_size', 'search_size'):
-            if getattr(self, name) % 16:
-                raise ValueError(f'{name} is {getattr(self, name)}; it must be a multiple of 16')
-
-    @property
-    def cell_offset(self) -> float:
-        """Edges are learned from the middles of the cells (FCOS)."""
-        return 0.5
-
-    @property
-    def every_cell_learned(self) -> bool:
-        """True: see NetworkConfig."""
-        return True
 
 
 class Student(MatchingNetwork):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from rgbt_tracker_ros.models.convnet import ConvBN, stage
 from rgbt_tracker_ros.models.fusion import GatedFusion
 from rgbt_tracker_ros.models.matching import MatchingNetwork
-from rgbt_tracker_ros.models.network import MODALITIES, NetworkConfig, Taps, to_unit
+from rgbt_tracker_ros.models.network import MODALITIES, DenseConfig, NetworkConfig, Taps, to_unit
 from rgbt_tracker_ros.models.prompts import Prompter
 
 _MEAN, _STD = {'rgb': 0.45, 'thermal': 0.3}, 0.25  # of pixels, as the student takes them
@@ -22,7 +22,7 @@ _GATE = 32  # channels of the fusion's gate
 
 
 @dataclass(frozen=True)
-class TwinConfig(NetworkConfig):
+class TwinConfig(DenseConfig):
     """Sizes of a Twin; widths are of each stream, the grid of scores is the student's.
 
     `prompts`: whether the streams prompt each other. `prompt_width`: channels in which prompts
@@ -44,21 +44,9 @@ class TwinConfig(NetworkConfig):
     def __post_init__(self) -> None:
         if self.stride != 8:
             raise ValueError(f'stride is {self.stride}; a Twin has 8 px per cell')
-        for name in ('template_size', 'search_size'):
-            if getattr(self, name) % 16:
-                raise ValueError(f'{name} is {getattr(self, name)}; it must be a multiple of 16')
+        super().__post_init__()
         if self.prompts and self.prompt_width < _RATIO:
             raise ValueError(f'prompt_width is {self.prompt_width}; it must be at least {_RATIO}')
-
-    @property
-    def cell_offset(self) -> float:
-        """Edges are learned from the middles of the cells (FCOS)."""
-        return 0.5
-
-    @property
-    def every_cell_learned(self) -> bool:
-        """True: see NetworkConfig."""
-        return True
 
 
 class Stream(nn.Module):

@@ -11,7 +11,6 @@ import json
 import os
 from pathlib import Path
 import sys
-import tempfile
 from typing import Any
 
 from rgbt_tracker_ros.command_line import Parser, key_values
@@ -19,12 +18,7 @@ from rgbt_tracker_ros.data.bag_reader import is_bag
 from rgbt_tracker_ros.data.layouts import LAYOUTS, ROOTLESS
 from rgbt_tracker_ros.data.segments import find_segments
 from rgbt_tracker_ros.data.sources import IMAGE_SUFFIXES
-from rgbt_tracker_ros.processes import (
-    PACKAGE,
-    PROFILE_VARIABLES,
-    TRANSPORT_VARIABLES,
-    shm_profile,
-)
+from rgbt_tracker_ros.processes import PACKAGE, shm_variables
 
 # option of the command -> parameter of the node, where the one is the other
 _SAME = ('sequence', 'groundtruth', 'camera_info', 'start', 'duration', 'loop', 'clock', 'stamps',
@@ -39,12 +33,7 @@ def main(argv: Sequence[str]) -> int:
         print(f'rgbt play: {error}', file=sys.stderr)
         return 2
     environment = dict(os.environ, PYTHONUNBUFFERED='1')
-    if not any(v in environment for v in TRANSPORT_VARIABLES):
-        folder = Path(tempfile.mkdtemp(prefix='rgbt_tracker_ros_'))
-        profile = str(shm_profile(folder, processes=2).resolve())
-        environment.update(dict.fromkeys(PROFILE_VARIABLES, profile))
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    environment.update(shm_variables(environment, processes=2))
     sys.stdout.flush()
     os.execve(words[0], words, environment)
 

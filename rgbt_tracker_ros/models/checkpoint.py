@@ -95,10 +95,10 @@ def load(path: Path, sha256: str = '') -> tuple[Network, dict[str, Any]]:
     :raises CheckpointError: file missing or not safetensors; sha256, format, architecture, sizes,
         names, shapes or types wrong; weights that are not finite; a calibration that is none.
     """
-    return load_known(path, sha256)[:2]
+    return load_with_digest(path, sha256)[:2]
 
 
-def load_known(path: Path, sha256: str = '') -> tuple[Network, dict[str, Any], str]:
+def load_with_digest(path: Path, sha256: str = '') -> tuple[Network, dict[str, Any], str]:
     """Load as `load`; return the file's sha256, too: that of what was loaded."""
     path = path.expanduser()
     meta, state, digest = _read(path, sha256)

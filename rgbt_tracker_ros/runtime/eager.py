@@ -63,7 +63,7 @@ class EagerStudent:
         self._device = resolve_device(device)
         self.precision = resolve_precision(precision, self._device)
         path = path or checkpoint.SHIPPED
-        network, self.info, digest = checkpoint.load_known(path, sha256)
+        network, self.info, digest = checkpoint.load_with_digest(path, sha256)
         if threads:
             torch.set_num_threads(threads)
         network = network.tracking_network()

@@ -38,11 +38,14 @@ class Calibration:
 
 
 class Peak(NamedTuple):
-    """The chosen cell (`row`, `column`) and the network's raw score there."""
+    """The chosen cell (`row`, `column`), the network's raw score there, and the (S, S) scores that
+    it was chosen by.
+    """
 
     row: int
     column: int
     logit: float
+    score: Map
 
 
 def motion_prior(size: int, stride: int, center: tuple[float, float],
@@ -60,19 +63,13 @@ def motion_prior(size: int, stride: int, center: tuple[float, float],
     return np.outer(gy, gx).astype(np.float32)
 
 
-def scores(logits: Map, prior: Map, influence: float) -> Map:
-    """Return (S, S) scores in [0, 1]: sigmoid(logit) * (1 - influence + influence * prior)."""
-    # cut off where exp would overflow; such cells differ in nothing that matters
-    return 1 / (1 + np.exp(-np.clip(logits, -80, 80))) * (1 - influence + influence * prior)
-
-
 def agreed_box(boxes: Map, score: Map, row: int, column: int) -> tuple[float, ...]:
     """Return the mean of the boxes that overlap the one at a cell by VOTING_OVERLAP or more, each
     with the weight score ** VOTING_POWER: box voting (Gidaris and Komodakis, ICCV 2015).
 
     Neighbouring cells see the same target; their errors differ.
 
-    :param boxes: (4, S, S) corners. :param score: (S, S), see `scores`.
+    :param boxes: (4, S, S) corners. :param score: (S, S), see `find_peak`.
     :returns: the corners; not finite where those at the cell are not.
     """
     box = boxes[:, row, column, None, None]
@@ -87,10 +84,11 @@ def agreed_box(boxes: Map, score: Map, row: int, column: int) -> tuple[float, ..
 
 
 def find_peak(logits: Map, prior: Map, influence: float) -> Peak:
-    """Pick the best cell by `scores`.
+    """Pick the best cell: score * (1 - influence + influence * prior), in [0, 1].
 
     The prior only decides between candidates; the score returned is the network's own.
     """
-    score = scores(logits, prior, influence)
+    # cut off where exp would overflow; such cells differ in nothing that matters
+    score = 1 / (1 + np.exp(-np.clip(logits, -80, 80))) * (1 - influence + influence * prior)
     row, column = np.unravel_index(int(np.argmax(score)), score.shape)
-    return Peak(int(row), int(column), float(logits[row, column]))
+    return Peak(int(row), int(column), float(logits[row, column]), score)

@@ -10,7 +10,6 @@ from rgbt_tracker_ros.tracking.confidence import (
     agreed_box,
     find_peak,
     motion_prior,
-    scores,
 )
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.tracking.views import Levels
@@ -59,8 +58,7 @@ def look(student: EagerStudent, template: Template, calibration: Calibration, wi
     peak = find_peak(response.logits, prior, influence)
     x1, y1, x2, y2 = (float(v) for v in response.boxes[:, peak.row, peak.column])
     if sizes.every_cell_learned and math.isfinite(peak.logit):
-        x1, y1, x2, y2 = agreed_box(
-            response.boxes, scores(response.logits, prior, influence), peak.row, peak.column)
+        x1, y1, x2, y2 = agreed_box(response.boxes, peak.score, peak.row, peak.column)
     if not all(map(math.isfinite, (peak.logit, x1, y1, x2, y2))):
         return None
     box = Box(x1, y1, max(x2 - x1, 1e-3), max(y2 - y1, 1e-3))

@@ -92,8 +92,7 @@ class Tracker:
         self._box = Box(0, 0, 0, 0)
         self._motion = Motion((0.0, 0.0), 0)
         self._weak = 0                    # frames in a row below the lost threshold
-        self._looked = 0                  # stamp, ns, when there was something to look at last
-        self._there: dict[str, int] = {}  # the same of each modality
+        self._there: dict[str, int] = {}  # stamp, ns, when each modality was there last
         self._given_at = 0
         self._still = 0                   # pairs in a row whose stamps stood still
         self._scan: Scan | None = None
@@ -148,7 +147,7 @@ class Tracker:
         self._box, self._state = box, State.TRACKING
         self._motion = Motion(box.center, pair.stamp)
         self._names = views.names
-        self._looked = self._given_at = pair.stamp
+        self._given_at = pair.stamp
         self._there = dict.fromkeys(NAMES, pair.stamp)
         self._reliability = Reliability(self._names, self.config.probe_interval, pair.stamp)
         self._weight_thermal = weight
@@ -176,7 +175,7 @@ class Tracker:
         self._box, self._state, self._weak = old._box, old._state, old._weak
         self._motion, self._scan = deepcopy(old._motion), deepcopy(old._scan)
         self._frozen, self._names = old._frozen, self._views.names
-        self._looked, self._there = old._looked, dict(old._there)
+        self._there = dict(old._there)
         self._reliability = deepcopy(old._reliability)
         self._weight_thermal = old._weight_thermal
         if self._state != State.TRACKING or not self._names:
@@ -268,8 +267,8 @@ class Tracker:
                 self._state = State.TRACKING
                 self._probe(found, stamp)
             return found
-        # too weak to move after it: go on as it went; pictures that are only late tell nothing
-        self._weak += self._sees or not 0 < stamp - self._looked < ABSENT * 1e9
+        # too weak to move after it: go on as it went
+        self._weak += 1
         self._coast(stamp)
         self._state = State.UNCERTAIN
         if self._weak >= c.lost_frames:

@@ -14,7 +14,17 @@ from rgbt_tracker_ros.distillation.patterns import expand, natural, rename, sele
 from rgbt_tracker_ros.distillation.schedule import factor_at, make_optimizer, set_rates
 from rgbt_tracker_ros.distillation.schema import RecipeError, build
 from rgbt_tracker_ros.distillation.seeds import derive
-from rgbt_tracker_ros.distillation.spec import Group, Optimizer, Pass, Schedule, Stage, Term
+from rgbt_tracker_ros.distillation.spec import (
+    Data,
+    Group,
+    NetworkSpec,
+    Optimizer,
+    Origin,
+    Pass,
+    Schedule,
+    Stage,
+    Term,
+)
 from rgbt_tracker_ros.distillation.stages import Setting, make_graph
 from rgbt_tracker_ros.distillation.weights import copy_weights, weights
 from rgbt_tracker_ros.models.network import Network, NetworkConfig
@@ -103,7 +113,8 @@ def test_wrong_values_are_named_with_their_place(values, text):
     ({'inputs': {'a': 'x', 'b': 'p:x'}}, 'write PASS:TAP or batch:KEY'),
     ({'options': {'axes': 1}}, "has no option 'axes'; did you mean 'axis'"),
     ({'detach': ('x',)}, "detach names 'x'"), ({'ramp': 2.0}, r'ramp is 2.0'),
-    ({'until': 0.0}, r'until is 0.0')])
+    ({'until': 0.0}, r'until is 0.0'), ({'weight': -1.0}, 'weight is -1.0; it must be 0 or more'),
+    ({'weight': float('nan')}, 'weight is nan')])
 def test_wrong_terms_are_refused(change, text):
     values = {'loss': 'style', 'inputs': {'a': 'p:x', 'b': 'p:y'}} | change
     with pytest.raises(ValueError, match=text):
@@ -131,6 +142,32 @@ def test_a_stage_that_runs_out_of_losses_is_refused(change, text):
     stage = graph_of(terms={'a': one, 'b': replace(one, until=0.5)}).stage
     with pytest.raises(ValueError, match=text):
         replace(stage, terms={n: replace(t, **change) for n, t in stage.terms.items()})
+
+
+@pytest.mark.parametrize('make, text', [
+    (lambda: Group(('a',), -1.0), 'rate is -1'), (lambda: Optimizer(rate=-1.0), 'rate is -1'),
+    (lambda: Optimizer(weight_decay=-1.0), 'weight_decay is -1'),
+    (lambda: Schedule('cosine', factor=-0.1), 'factor is -0.1'),
+    (lambda: Schedule('step'), r'at is \[\] and type is step'),
+    (lambda: Schedule('cosine', at=(0.5,)), r'at is \[0.5\] and type is cosine'),
+    (lambda: replace(stage_of(), ema=1.5), 'ema is 1.5; it must be 0 or more, at most 1'),
+    (lambda: stage_of(terms={'loss': Term('map_mse', SAME)}), "can't be called 'loss'"),
+    (lambda: replace(stage_of(), networks={
+        'net': NetworkSpec('fake', from_=(Origin(network='other'),)),
+        'other': NetworkSpec('fake')}), "net starts from 'other', which is no network before it"),
+    (lambda: replace(stage_of(), networks={
+        'net': NetworkSpec('fake', from_=(Origin(network='net'),)),
+        'other': NetworkSpec('fake')}), "net starts from 'net', which is no network before it")])
+def test_values_that_can_not_be_meant_are_refused(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+@pytest.mark.parametrize('frozen, learns', [
+    ((), True), (('*',), False), (('a.*',), True), (('*', '!head.*'), True),
+    (('!head.*', '*'), False)])
+def test_a_network_learns_unless_all_of_it_is_frozen(frozen, learns):
+    assert NetworkSpec('fake', frozen=frozen).learns == learns
 
 
 # --- rates
@@ -190,7 +227,6 @@ SAME = {'student': 'net:layers.*', 'teacher': 'other:layers.*'}
 
 
 def stage_of(frozen=(), terms=None, passes=None, networks=('net', 'other')):
-    from rgbt_tracker_ros.distillation.spec import Data, NetworkSpec
     return Stage({n: NetworkSpec('fake', frozen=frozen if n == 'net' else ('*',))
                   for n in networks},
                  passes or {n: Pass(n) for n in networks},
@@ -261,9 +297,44 @@ def test_materialising_changes_nothing_and_is_the_same_every_time():
 
 
 def test_detached_inputs_get_no_gradient():
-    free, held = (graph_of(terms={'a': Term('map_mse', SAME, detach=d)})
-                  for d in ((), ('student',)))
-    assert free(batch(), 0.0)[0].requires_grad and not held(batch(), 0.0)[0].requires_grad
+    inputs = {'student': 'net:layers.1', 'teacher': 'net:layers.0'}
+    for detach, reached in (((), True), (('student',), False)):
+        graph = graph_of(terms={'a': Term('map_mse', inputs, detach=detach)})
+        graph(batch(), 0.0)[0].backward()
+        net = graph.networks['net']
+        assert net.first.weight.grad is not None
+        assert (net.last.weight.grad is not None) == reached
+
+
+def test_a_loss_that_reaches_nothing_that_learns_is_refused():
+    """It would add nothing in silence, or, alone, end the training in its first step."""
+    terms = {'a': Term('map_mse', SAME, detach=('student', 'teacher')),
+             'b': Term('map_mse', SAME)}
+    with pytest.raises(RecipeError, match=r'terms\.a reaches nothing that learns'):
+        graph_of(terms=terms)
+
+
+def test_what_is_to_be_frozen_must_be_there():
+    for pattern, shown in (('frist.*', 'frist'), ('!frist.*', '!frist')):
+        with pytest.raises(RecipeError, match=rf"net\.frozen: '{shown}\.\*' matches no parameter; "
+                                              'they begin with first'):
+            graph_of(frozen=('*', pattern))
+
+
+def test_errors_of_a_training_are_not_the_recipes(monkeypatch):
+    """Before it a shape that does not fit is; in it torch's own error, with its trace, is told."""
+    graph = graph_of()
+
+    def broken(*args, **kwargs):
+        raise RuntimeError('CUDA error: an illegal memory access')
+
+    for network in graph.networks.values():
+        monkeypatch.setattr(network, 'taps', broken)
+    with pytest.raises(RuntimeError, match='illegal') as caught:
+        graph(batch(), 0.0)
+    assert not isinstance(caught.value, RecipeError)
+    with pytest.raises(RecipeError, match=r'passes\.net of network .* illegal'):
+        graph.materialise(batch())
 
 
 def test_a_pass_takes_another_ones_output_and_hands_gradients_on():

@@ -20,7 +20,7 @@ from rgbt_tracker_ros import cli
 from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
 from rgbt_tracker_ros.data.sources import PairSource, open_source
 from rgbt_tracker_ros.distillation.export import ExportError, commit, compare
-from rgbt_tracker_ros.distillation.identity import run_identity, stage_identity
+from rgbt_tracker_ros.distillation.identity import run_record, stage_identity
 from rgbt_tracker_ros.distillation.stages import Setting
 from rgbt_tracker_ros.models import checkpoint, registry
 from rgbt_tracker_ros.models.network import Network
@@ -38,10 +38,10 @@ def make_run(folder: Path, name: str, seed: int = 3) -> Path:
     """Leave what `rgbt train` leaves, with random weights."""
     recipe, setting = small(name), Setting(seed)
     folder.mkdir(parents=True)
-    (folder / 'run.json').write_text(json.dumps(run_identity(recipe, setting)))
+    (folder / 'run.json').write_text(json.dumps(run_record(recipe, setting)))
     for i, (stage, one) in enumerate(recipe.stages.items()):
         for key, spec in one.networks.items():
-            if spec.frozen == ('*',):
+            if not spec.learns:
                 continue
             torch.manual_seed(seed + i)
             network = registry.build(spec.type, **spec.config)

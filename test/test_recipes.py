@@ -67,7 +67,7 @@ def test_the_full_terms_of_dimp_fit_its_box_estimator():
         'options: null}', f'stages.cmd.networks.teacher.config={sizes}',
         f'stages.cmd.networks.student.config={sizes}', 'stages.cmd.terms.feature.weight=1',
         'stages.cmd.terms.response.weight=1', 'stages.cmd.terms.response_box.weight=1',
-        'stages.cmd.terms.self_box.weight=1'])
+        'stages.cmd.terms.self_box.weight=1', 'stages.cmd.networks.student.frozen=null'])
     assert 'box' not in recipe.stages['cmd'].networks['student'].config  # IoU-Net, the default
     check(recipe, Setting(), torch.device('cpu'))
 
@@ -128,6 +128,9 @@ def teacher_of(recipe):
     ('stages.student.networks.student.from=[{stage: nobody, network: x}]', "is 'nobody'"),
     ('stages.student.networks.student.from=[{stage: teacher, network: x}]', "network is 'x'"),
     ('stages.teacher.networks.teacher.frozen=["*"]', "teacher does not train 'teacher'"),
+    ('stages.student.steps=0', 'steps is 0; it must be 1 or more'),
+    ('stages.student.steps=-5', 'steps is -5; it must be 1 or more'),
+    ('result.network=teacher', "result: stage student does not train 'teacher'"),
     ('result.calibration.samples=-1', 'result.calibration: samples is -1'),
     ('result=null', 'result is None; it must be a mapping'), ('stages=null', 'stages is None'),
     ('stages.teacher.networks=3', 'networks.teacher: give its type'),

@@ -1,8 +1,10 @@
 """Training: the same samples every time, and the same weights after a stop."""
+import copy
 import csv
 import json
 from pathlib import Path
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from rgbt_tracker_ros.distillation import cli
 from rgbt_tracker_ros.distillation.plots import plot_losses
 from rgbt_tracker_ros.distillation.recipe import with_precision
 from rgbt_tracker_ros.distillation.resume import ResumeError, difference
+from rgbt_tracker_ros.distillation.run import open_run
 from rgbt_tracker_ros.distillation.schema import RecipeError
 from rgbt_tracker_ros.distillation.stages import Setting
 from rgbt_tracker_ros.distillation.train_log import TrainLog
@@ -220,7 +223,53 @@ def test_finished_stages_are_taken_from_another_run(tmp_path, capsys):
     assert 'response' not in log(tmp_path / 'b' / 'student')[0]
     other = small('mutual_prompt', extra=('stages.teacher.optimizer.rate=0.1',))
     train(other, tmp_path / 'c', reuse=(tmp_path / 'a',), until=1)
-    assert 'taken' not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'taken from' not in said.replace('not taken', '') and re.search(
+        r'stage teacher: not taken from .*a: there text.optimizer.rate is 0.00.*, here 0.1', said)
+
+
+def test_a_checkpoint_of_other_networks_is_not_taken_up_in_part(tmp_path):
+    """As after an update that has renamed a layer, with the recipe as it was."""
+    recipe = small('student')
+    train(recipe, tmp_path, until=2)
+    state = torch.load(tmp_path / 'resume.pt', weights_only=True)
+    key = next(k for k in state['graph'] if k.endswith('weight'))
+    state['graph'][f'{key}s'] = state['graph'].pop(key)
+    torch.save(state, tmp_path / 'resume.pt')
+    with pytest.raises(ResumeError, match=r'resume\.pt is of another version.*differ in'):
+        train(recipe, tmp_path)
+
+
+def test_the_confidence_may_be_fitted_otherwise_once_all_is_trained(tmp_path):
+    train(small('student'), tmp_path)
+    changed = small('student', extra=('result.calibration.samples=7',))
+    train(changed, tmp_path)
+    assert open_run(tmp_path).recipe.result.calibration.samples == 7
+
+
+@pytest.mark.parametrize('change, text', [
+    ('result.calibration.data={source: nosuch}', r"result\.calibration\.data: .*'nosuch'"),
+    ('result.calibration.data.options.held_aut=true', "option 'held_aut' is unknown")])
+def test_data_for_the_confidence_is_checked_before_the_training(tmp_path, change, text):
+    with pytest.raises(RecipeError, match=text):
+        train(small('student', extra=(change,)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_that_can_not_be_drawn_ends_no_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.undo()
+    monkeypatch.setattr('rgbt_tracker_ros.distillation.train_log.plot_losses',
+                        lambda *_: Path('/dev/full').write_text('x'))
+    train(small('student'), tmp_path)
+    assert 'the losses are not drawn: ' in capsys.readouterr().out
+    assert (tmp_path / 'student' / 'stage.json').exists()
+
+
+def test_what_draws_the_losses_is_missed_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr('rgbt_tracker_ros.distillation.plots.find_spec', lambda name: None)
+    with pytest.raises(ValueError, match='matplotlib, which is not installed; pip install'):
+        train(small('student'), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_seed_is_a_run_of_its_own(tmp_path):
@@ -356,7 +405,9 @@ def test_ctrl_c_saves_and_leaves_status_130(tmp_path, monkeypatch, capsys):
 
     before = signal.getsignal(signal.SIGINT)     # ignored in a background job of a shell
     recipe = tmp_path / 'r.yaml'
-    recipe.write_text(json.dumps(SHORT))
+    text = copy.deepcopy(SHORT)
+    text['stages']['student']['log_every'] = 20     # it stops in the step that it is in
+    recipe.write_text(json.dumps(text))
     monkeypatch.setattr(torch.optim.AdamW, 'step', interrupt)
     command = [str(recipe), '--out', str(tmp_path / 'out'), '--device', 'cpu']
     assert cli.main(command) == 130
@@ -384,7 +435,8 @@ SHORT = {
 @pytest.mark.parametrize('options, text', [
     (['--steps', '0'], 'of 1 or more'), (['--until', '-3'], 'of 0 or more'),
     (['--workers', '-1'], 'of 0 or more'), (['--calibration-samples', '0'], 'of 1 or more'),
-    (['--steps-scale', '0'], 'above 0'), (['--precision', '16'], 'invalid choice'),
+    (['--steps-scale', '0'], 'above 0'), (['--steps', '9', '--steps-scale', '2'], 'not allowed'),
+    (['--precision', '16'], 'invalid choice'),
     (['--device', 'gpu'], "device 'gpu' is unknown"), (['--device', 'cuda:99'], 'asked for'),
     (['--data', 'nowhere'], 'nowhere does not exist'), (['--out', 'r.yaml'], 'r.yaml'),
     (['--init', 'nothing.pth'], 'nothing.pth does not exist'), (['--data', '.'], 'holds none of'),
@@ -408,6 +460,7 @@ def test_the_command_trains_on_made_up_scenes_alone(tmp_path, capsys):
     command = [str(recipe), '--out', str(tmp_path / 'out'), '--steps', '2', '--workers', '0',
                '--device', 'cpu', '--log', 'tensorboard', '--threads', '1']
     assert cli.main([*command, '--until', '1']) == 0
+    assert 'stopped by --until 1, before the last step (2); the same' in capsys.readouterr().out
     assert not (tmp_path / 'out' / 'student.safetensors').exists()
     assert cli.main(command) == 0
     assert 'mean overlap' in capsys.readouterr().out

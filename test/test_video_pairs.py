@@ -16,7 +16,7 @@ from rgbt_tracker_ros.data.options import OptionError
 from rgbt_tracker_ros.data.pair_sources import CropSizes, build_source
 from rgbt_tracker_ros.data.sequence import Frames, LayoutError, Sequence
 from rgbt_tracker_ros.data.unlabelled_videos import Detection, Unlabelled, UnlabelledVideos
-from rgbt_tracker_ros.data.video_pairs import VideoPairs
+from rgbt_tracker_ros.data.video_pairs import VideoPairs, part_of
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.types import Box, Pair
 
@@ -143,6 +143,17 @@ def test_deep_thermal_is_stretched_to_8_bits():
 
 
 # --- sampling of labelled videos
+
+@pytest.mark.parametrize('count, aside', [(2, [1]), (19, [18]), (20, [19]), (45, [19, 39])])
+def test_videos_are_for_the_training_or_kept_aside(count, aside):
+    videos = [moving(name=f'v{i}') for i in range(count)]
+    parts = {part: [s.name for s in part_of(videos, part)] for part in ('all', 'train', 'aside')}
+    assert parts['aside'] == [f'v{i}' for i in aside]
+    assert parts['train'] == [s.name for s in videos if s.name not in parts['aside']]
+    assert len(parts['all']) == count
+    with pytest.raises(OptionError, match="part is 'aside', but there is only the sequence 'v0'"):
+        part_of(videos[:1], 'aside')
+
 
 def test_a_search_frame_follows_its_template_within_the_gap():
     source = VideoPairs(0, SMALL, opened=[moving(300)], max_gap=20)

@@ -17,8 +17,9 @@ from rgbt_tracker_ros.claims.arms import ADAPT, ARMS, NOTHING, Arm
 from rgbt_tracker_ros.claims.measures import measure
 from rgbt_tracker_ros.claims.store import Result, arm_folder, digest, read_result
 from rgbt_tracker_ros.distillation import resume
-from rgbt_tracker_ros.distillation.identity import run_identity, stage_identity
+from rgbt_tracker_ros.distillation.identity import identity_of, run_identity, stage_identity
 from rgbt_tracker_ros.distillation.recipe import Recipe, load_recipe
+from rgbt_tracker_ros.distillation.reuse import RECORD
 from rgbt_tracker_ros.distillation.stages import Setting
 from rgbt_tracker_ros.distillation.trainer import Options, Trainer
 from rgbt_tracker_ros.models import checkpoint
@@ -92,7 +93,7 @@ def _train(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) -> floa
     stages = list(recipe.stages)
     until = stages[:stages.index(arm.stage) + 1]
     reuse = tuple(arm_folder(out, name, seed) / 'run' for name in arm.needs)
-    taken = {s for s in until for r in reuse if (r / s / 'stage.json').is_file()}
+    taken = {s for s in until for r in reuse if (r / s / RECORD).is_file()}
     own = [s for s in until if s not in taken]
     before = sum(_steps_done(run / s) for s in own)
     start = time.process_time()
@@ -112,7 +113,7 @@ def _train(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) -> floa
 
 def _forget_other(run: Path, recipe: Recipe, seed: int) -> None:
     """Delete what is left of a run of another description: its recipe has changed."""
-    theirs = resume.read_json(run / 'run.json')
+    theirs = identity_of(resume.read_json(run / 'run.json'))
     ours = json.loads(json.dumps(run_identity(recipe, Setting(seed))))
     if theirs is not None and resume.difference(theirs, ours):
         shutil.rmtree(run)

@@ -25,6 +25,7 @@ from rgbt_tracker_ros.types import Box
 
 _log = logging.getLogger(__name__)
 _LEAST_FRAMES, _LEAST_VISIBLE = 20, 5
+_ASIDE = 20  # one sequence in so many
 _ATTEMPTS = 50
 
 
@@ -34,10 +35,12 @@ class VideoOptions:
 
     `layout`, `root`: as `open_layout` takes them, with `layout_options`; or several in `datasets`:
     each a mapping with layout, root, and perhaps layout_options and ratio (how often it is drawn,
-    1). `sequences`: names, if not all. `max_gap`: frames from template to search, at most.
-    `template_jitter`, `search_jitter`: k; `template_scale_jitter`, `search_scale_jitter`: sigma;
-    see jitter.window. `border`: 'constant' (black) or 'inside_major'. `grayscale`, `flip` (both
-    crops), `view_flip` (each crop): chances. `brightness`: 0.2 is a factor of 0.8 to 1.2.
+    1). `sequences`: names, if not all. `part`: of these every twentieth is kept aside (of fewer,
+    the last): `train` has the others, `aside` them alone. `max_gap`: frames from template to
+    search, at most. `template_jitter`, `search_jitter`: k; `template_scale_jitter`,
+    `search_scale_jitter`: sigma; see jitter.window. `border`: 'constant' (black) or
+    'inside_major'. `grayscale`, `flip` (both crops), `view_flip` (each crop): chances.
+    `brightness`: 0.2 is a factor of 0.8 to 1.2.
     """
 
     layout: str = ''
@@ -45,6 +48,7 @@ class VideoOptions:
     layout_options: dict[str, Any] = field(default_factory=dict)
     datasets: tuple[Any, ...] = ()
     sequences: tuple[str, ...] = ()
+    part: str = one_of('all', 'train', 'aside')
     max_gap: int = number(200, 1)
     template_jitter: float = number(0.0)
     search_jitter: float = number(3.0)
@@ -82,6 +86,23 @@ def open_sequences(kind: str, layout: str, root: str, layout_options: dict[str, 
         raise OptionError(f'{kind}: sequences: {root} has no {", ".join(unknown)}; it has '
                           f'{len(dataset.sequence_names)} others')
     return [dataset[name] for name in (names or dataset.sequence_names)]
+
+
+def part_of(sequences: list[Sequence], part: str) -> list[Sequence]:
+    """Return the sequences of a part: see VideoOptions.
+
+    :raises OptionError: one sequence alone can't be divided.
+    """
+    if part == 'all':
+        return sequences
+    if len(sequences) < 2:
+        raise OptionError(f'videos: part is {part!r}, but there is only the sequence '
+                          f'{sequences[0].name!r}; use all')
+    aside = sequences[_ASIDE - 1::_ASIDE] or sequences[-1:]
+    if part == 'aside':
+        return aside
+    names = {s.name for s in aside}
+    return [s for s in sequences if s.name not in names]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,9 +162,9 @@ class VideoPairs(PairSource):
             ratio = entry.get('ratio', 1.0)
             if not isinstance(ratio, int | float) or not ratio > 0:
                 raise OptionError(f'videos: datasets: ratio is {ratio!r}, it must be above 0')
-            groups.append((float(ratio), open_sequences(
+            groups.append((float(ratio), part_of(open_sequences(
                 self.kind, entry.get('layout', ''), entry.get('root', ''),
-                entry.get('layout_options', {}), o.sequences)))
+                entry.get('layout_options', {}), o.sequences), o.part)))
         return groups
 
     def batch(self, indices: Numbers[int], device: str | torch.device = 'cpu') -> Batch:

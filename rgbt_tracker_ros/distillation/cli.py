@@ -25,9 +25,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--seed', type=_natural, default=0, help='seed (0)')
     p.add_argument('--set', action='append', default=[], metavar='PATH=VALUE', dest='overrides',
                    help='change a value of the recipe: stages.student.batch=16; several times')
-    p.add_argument('--steps', type=_positive, help='steps of all stages together, shared as in '
-                   'the recipe')
-    p.add_argument('--steps-scale', type=_scale, default=1.0, help='factor of all steps (1)')
+    steps = p.add_mutually_exclusive_group()
+    steps.add_argument('--steps', type=_positive, help='steps of all stages together, shared as '
+                       'in the recipe')
+    steps.add_argument('--steps-scale', type=_scale, default=1.0, help='factor of all steps (1)')
     p.add_argument('--until', type=_positive, help='stop after this step, to go on later')
     p.add_argument('--reuse', type=Path, action='append', default=[], metavar='RUN',
                    help='take finished stages of the same description and seed from this run; '
@@ -98,21 +99,28 @@ def _train(args: argparse.Namespace) -> int:
 
     import torch
 
+    from rgbt_tracker_ros.distillation.devices import ending_children, make_fabric
     from rgbt_tracker_ros.distillation.result import write_result
     from rgbt_tracker_ros.distillation.stages import Setting
     from rgbt_tracker_ros.distillation.trainer import Options, Trainer
 
     if args.precision:
         recipe = with_precision(recipe, args.precision)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     setting = Setting(args.seed, args.data, args.init, args.out / 'cache')
-    trainer = Trainer(recipe, setting, Options(
-        args.out, tuple(args.reuse), args.device, args.devices, args.nodes, args.until,
-        args.workers, args.log == 'tensorboard'))
-    done = trainer.run()
-    if done and trainer.fabric.is_global_zero:
-        print(write_result(recipe, setting, args.out, trainer.fabric.device,
-                           args.calibration_samples, args.workers or 0))
-    trainer.close()
+    fabric = make_fabric(args.device, args.devices, args.nodes,
+                         next(iter(recipe.stages.values())).precision)
+    if args.threads:  # after the launch, which chooses a number of its own
+        torch.set_num_threads(args.threads)
+    with ending_children(fabric):
+        trainer = Trainer(recipe, setting, Options(
+            args.out, tuple(args.reuse), args.device, args.devices, args.nodes, args.until,
+            args.workers, args.log == 'tensorboard'), fabric)
+        done = trainer.run()
+        if fabric.is_global_zero:
+            print(write_result(recipe, setting, args.out, fabric.device,
+                               args.calibration_samples, args.workers or 0) if done else
+                  f'stopped by --until {args.until}, before the last step '
+                  f'({sum(s.steps for s in recipe.stages.values())}); the same command without '
+                  'it goes on')
+        trainer.close()
     return 0

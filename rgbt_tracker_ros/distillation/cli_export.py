@@ -57,7 +57,7 @@ def _export(args: argparse.Namespace) -> str:
     file = run.file(stage or result.stage, network or result.network)
     if not args.network:  # a result is that of the whole recipe
         for name, one in run.recipe.stages.items():
-            run.file(name, next(n for n, spec in one.networks.items() if spec.frozen != ('*',)))
+            run.file(name, next(n for n, spec in one.networks.items() if spec.learns))
 
     import torch
 

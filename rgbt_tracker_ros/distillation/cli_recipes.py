@@ -83,8 +83,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
                              'parameters': parameters(n),
                              'tracking_parameters': parameters(n.tracking_network()),
                              'tracking_macs': tracking_macs(n).layers,
-                             'frozen': '*' in stage.networks[k].frozen
-                             and len(stage.networks[k].frozen) == 1}
+                             'frozen': not stage.networks[k].learns}
                          for k, n in networks.items()},
             'training_graph': {'parameters': sum(map(parameters, networks.values())),
                                'macs': sum(passes.values())},

@@ -1,6 +1,8 @@
 """Which processes and devices train: one, several, or several machines under torchrun."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -17,6 +19,21 @@ _KNOWN = ('.*broadcast_buffers.* is deprecated', 'Grad strides do not match buck
 # the extra `train` of pyproject.toml, by name: where colcon has installed, pip knows no package
 INSTALL = "pip install 'lightning-fabric>=2.5,<2.7' 'matplotlib>=3.8' tensorboard"
 PRECISION = {'32': '32-true', 'bf16': 'bf16-mixed'}
+
+
+@contextmanager
+def ending_children(fabric: Fabric) -> Iterator[None]:
+    """End the processes that Fabric has started when this one fails: they would wait for it in
+    vain, with their GPUs. Under torchrun its agent does that.
+    """
+    try:
+        yield
+    except BaseException as error:
+        # after ctrl-C they have all been asked, and end by themselves
+        for process in () if isinstance(error, KeyboardInterrupt) else \
+                getattr(fabric.strategy.launcher, 'procs', ()):
+            process.kill()  # one that waits for others hears nothing else
+        raise
 
 
 def make_fabric(device: str = 'auto', devices: int = 1, nodes: int = 1,
@@ -41,6 +58,9 @@ def make_fabric(device: str = 'auto', devices: int = 1, nodes: int = 1,
         devices = int(os.environ['LOCAL_WORLD_SIZE'])
         nodes = int(os.environ['WORLD_SIZE']) // devices
     world = devices * nodes
+    if ':' in device and devices > 1:
+        raise DeviceError(f'{devices} devices can not all be {device}; give {found.type}, and '
+                          'choose among them by CUDA_VISIBLE_DEVICES')
     if found.type == 'cuda':
         import torch
         if devices > torch.cuda.device_count():

@@ -18,15 +18,13 @@ from torch import Tensor
 
 from rgbt_tracker_ros.distillation.calibrate import outcomes, platt
 from rgbt_tracker_ros.distillation.recipe import Recipe
-from rgbt_tracker_ros.distillation.seeds import derive
-from rgbt_tracker_ros.distillation.stages import Setting, crops_of, make_source
+from rgbt_tracker_ros.distillation.stages import Setting, calibration_source
 from rgbt_tracker_ros.models import checkpoint, profile
 from rgbt_tracker_ros.models.network import Network, Output
 from rgbt_tracker_ros.models.registry import name_of
 from rgbt_tracker_ros.runtime.eager import EagerStudent
 from rgbt_tracker_ros.types import Box
 
-SEED = 'calibration'  # its samples are none of the training's
 _TIMED, _PATIENCE = 30, 5.0  # looks that are timed, and s for them
 
 
@@ -77,8 +75,9 @@ def export(recipe: Recipe, setting: Setting, file: Path, out: Path, *, stage: st
 
     :param setting: seed and data of the run. :param file: the network as its stage left it.
     :param out: the file to write; an old one stays until the new one is found to be good.
-    :param stage: that it was trained in ('': the recipe's last); the confidence is fitted to
-        samples of that stage's data unless the recipe names others, drawn with another seed.
+    :param stage: that it was trained in ('': that of the recipe's result); the confidence is
+        fitted to samples of that stage's data unless the recipe names others, drawn with another
+        seed.
     :param samples: how many; None: the recipe's, whose 0 is none in any case.
     :param more: JSON values that the file shall say of itself beside those it always does.
     :raises CheckpointError: `file` can't be used. :raises RecipeError, ValueError: the data can't.
@@ -101,7 +100,7 @@ def export(recipe: Recipe, setting: Setting, file: Path, out: Path, *, stage: st
         checkpoint.save(student, new, **info)
         compare(trained, checkpoint.load(new)[0])
         milliseconds = time_of(new)
-        new.replace(out)
+        checkpoint.put_in_place(new, out)
     return Card(out, name_of(student), checkpoint.sha256_of(out), milliseconds, info)
 
 
@@ -111,9 +110,7 @@ def _calibrated(recipe: Recipe, setting: Setting, stage: str, student: Network,
     how = recipe.result.calibration
     if not how.samples:
         return {}
-    source = make_source('result.calibration.data', how.data or recipe.stages[stage].data,
-                         derive(setting.seed, SEED), crops_of(stage, {'student': student}),
-                         setting)
+    source = calibration_source(recipe, setting, stage, {'student': student})
     outcome = outcomes(student.to(device), source, samples or how.samples, device=device,
                        workers=workers)
     hit = outcome.overlap >= 0.5

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -34,6 +34,12 @@ class Graph(nn.Module):
         self._losses: dict[str, list[tuple[Loss, dict[str, str]]]] = {}
         for name, network in self.networks.items():
             frozen = stage.networks[name].frozen
+            keys = [key for key, _ in network.named_parameters()]
+            for pattern in frozen:
+                if not any(selects([pattern.removeprefix('!')], key) for key in keys):
+                    raise RecipeError(f'networks.{name}.frozen: {pattern!r} matches no parameter; '
+                                      f'they begin with '
+                                      f'{", ".join(sorted({k.split(".")[0] for k in keys}))}')
             for key, parameter in network.named_parameters():
                 if selects(frozen, key):  # never the other way: a network may freeze, too
                     parameter.requires_grad_(False)
@@ -56,16 +62,20 @@ class Graph(nn.Module):
             if parameter.requires_grad:
                 yield name.removeprefix('networks.'), parameter
 
-    @torch.no_grad()
     def materialise(self, batch: Batch) -> None:
         """Pass a small batch through all passes and losses, in evaluation mode.
 
-        :raises RecipeError: a tap, key, option or shape that does not fit.
+        :raises RecipeError: a tap, key, option or shape that does not fit, or a loss that reaches
+            nothing that learns.
         """
         mode = self.training
         self.eval()
         try:
-            self.forward(batch, 0.0)
+            for name, _, parts in self._results(batch, 0.0):
+                # where nothing learns at all the optimiser says so
+                if not parts['loss'].requires_grad and any(True for _ in self.named_trainable()):
+                    raise RecipeError(f'terms.{name} reaches nothing that learns; take it out, '
+                                      'or freeze less')
         finally:
             self.train(mode)
 
@@ -83,31 +93,46 @@ class Graph(nn.Module):
             # a frozen network between trained ones passes gradients on
             through = any(isinstance(v, Tensor) and v.requires_grad for v in options.values())
             still = self.frozen(one.network) and not through
-            with torch.no_grad() if still else nullcontext():
-                try:
-                    outputs[name] = network.taps(batch, **options, seed=self.seed)
-                except (TypeError, ValueError, KeyError) as error:
-                    raise RecipeError(f'passes.{name} of network {one.network!r} with options '
-                                      f'{one.options}: {error}') from error
+            where = f'passes.{name} of network {one.network!r} with options {one.options}'
+            with torch.no_grad() if still else nullcontext(), self._checked(where):
+                outputs[name] = network.taps(batch, **options, seed=self.seed)
         return outputs
+
+    @contextmanager
+    def _checked(self, where: str) -> Iterator[None]:
+        """Make of what does not fit an error of the recipe, before the training; in it, and of
+        too little memory, it is none.
+        """
+        try:
+            yield
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            if self.training or isinstance(error, RecipeError | torch.OutOfMemoryError):
+                raise
+            raise RecipeError(f'{where}: {error}') from error
 
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum of all terms, and every term and part of one by name.
 
         :param progress: share of the stage's steps that are done, in [0, 1].
         """
-        active = {n: t for n, t in self.active.items() if not t.is_over(progress)}
-        outputs = self.run_passes(batch, needed_passes(self.stage, active))
         total = torch.zeros((), device=batch['search_box'].device)
         named: dict[str, Tensor] = {}
-        for name, term in active.items():
-            if name not in self._losses:
-                self._losses[name] = self._bind(name, term, outputs, total.device)
-            parts = self._term(name, term, outputs)
+        for name, term, parts in self._results(batch, progress):
             total = total + term.weight_at(progress) * parts.pop('loss')
             named[name] = parts.pop('own')
             named.update({f'{name}.{k}': v for k, v in parts.items()})
         return total, named
+
+    def _results(self, batch: Batch, progress: float,
+                 ) -> Iterator[tuple[str, Term, dict[str, Tensor]]]:
+        """Yield what `_term` returns of every term that is not over."""
+        active = {n: t for n, t in self.active.items() if not t.is_over(progress)}
+        outputs = self.run_passes(batch, needed_passes(self.stage, active))
+        device = batch['search_box'].device
+        for name, term in active.items():
+            if name not in self._losses:
+                self._losses[name] = self._bind(name, term, outputs, device)
+            yield name, term, self._term(name, term, outputs)
 
     def _option(self, name: str, key: str, value: Any, outputs: dict[str, Taps]) -> Any:
         if not (isinstance(value, str) and value.startswith('@')):
@@ -170,12 +195,8 @@ class Graph(nn.Module):
         layers = self._losses[name]
         sums: dict[str, Tensor] = {}
         for loss, chosen in layers:
-            try:
+            with self._checked(f'terms.{name} with {chosen}'):
                 result = self._call(loss, term, chosen, outputs)
-            except (TypeError, ValueError, RuntimeError) as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
-                raise RecipeError(f'terms.{name} with {chosen}: {error}') from error
             for key, value in result.items():
                 sums[key] = sums[key] + value if key in sums else value
         if term.over_layers == 'mean':

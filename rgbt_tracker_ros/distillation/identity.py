@@ -13,11 +13,28 @@ _MANNERS = ('workers', 'save_every', 'log_every')
 
 
 def run_identity(recipe: Recipe, setting: Setting) -> dict[str, Any]:
-    """Describe a whole run: recipe text after all changes, seed, data folder, checkpoint."""
+    """Describe a whole run: recipe text after all changes, seed, data folder, checkpoint.
+
+    How the result's confidence is fitted is none of it: a run whose training is done can be
+    finished with other samples.
+    """
+    result = {k: v for k, v in recipe.raw['result'].items() if k != 'calibration'}
     return {'recipe': recipe.name, 'scale': recipe.scale, 'seed': setting.seed,
             'data': _path(setting.data), 'init': _sha(setting.init),
-            'result': recipe.raw['result'],
+            'result': result,
             'stages': {name: _plain(stage) for name, stage in recipe.raw['stages'].items()}}
+
+
+def run_record(recipe: Recipe, setting: Setting) -> dict[str, Any]:
+    """Return what run.json keeps of a run: its identity, and the rest that `rgbt export` needs."""
+    return run_identity(recipe, setting) | {
+        'calibration': recipe.raw['result'].get('calibration', {})}
+
+
+def identity_of(record: Any) -> Any:
+    """Return the identity in what run.json kept."""
+    return {k: v for k, v in record.items() if k != 'calibration'} \
+        if isinstance(record, dict) else record
 
 
 def stage_identity(recipe: Recipe, setting: Setting, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+from importlib.util import find_spec
 import math
 from pathlib import Path
 
@@ -10,22 +11,30 @@ import numpy as np
 COLUMNS = 3  # panels in a row
 
 
+def require_plots() -> None:
+    """Refuse to begin what will be drawn where it can't be.
+
+    :raises ValueError: matplotlib is not installed.
+    """
+    if find_spec('matplotlib') is None:
+        raise ValueError('the losses are drawn with matplotlib, which is not installed; '
+                         'pip install matplotlib')
+
+
 def plot_losses(log: Path, path: Path) -> None:
     """Draw the terms of a log.csv over the steps, raw and smoothed, one panel each; nothing
     where it holds fewer than two steps. Parts of terms (`task.l1`) are in the log alone.
 
-    :raises ValueError: matplotlib is not installed. :raises OSError: the picture can't be written.
+    :raises ValueError: see `require_plots`. :raises OSError: the picture can't be written.
     """
     with log.open(newline='') as file:
         rows = list(csv.DictReader(file))
     if len(rows) < 2:
         return
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError('the losses are drawn with matplotlib, which is not installed; '
-                         'pip install matplotlib') from error
+    require_plots()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     steps = np.array([int(r['step']) for r in rows])
     names = [k for k in rows[0] if k not in ('step', 'rate') and '.' not in k]
     columns = min(len(names), COLUMNS)

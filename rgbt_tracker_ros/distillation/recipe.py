@@ -103,8 +103,9 @@ def load_recipe(name: str, scale: str = '', overrides: Sequence[str] = (),
         override(raw, text_)
     _inherit(raw.get('stages'), str(path))
     for stage in raw['stages'].values():
-        if isinstance(stage, dict) and isinstance(stage.get('steps'), int):
-            stage['steps'] = max(1, round(stage['steps'] * steps_scale))
+        # what is no number of steps is for Stage to refuse
+        if isinstance(stage, dict) and isinstance(n := stage.get('steps'), int) and n > 0:
+            stage['steps'] = max(1, round(n * steps_scale))
     stages = {}
     for key, values in raw['stages'].items():
         stages[key] = build(Stage, values, f'{path}: stages.{key}')
@@ -116,6 +117,9 @@ def load_recipe(name: str, scale: str = '', overrides: Sequence[str] = (),
     if result.network not in stages[result.stage].networks:
         raise RecipeError(f'{path}: result.network is {result.network!r}'
                           f'{suggest(result.network, stages[result.stage].networks)}')
+    if not stages[result.stage].networks[result.network].learns:
+        raise RecipeError(f'{path}: result: stage {result.stage} does not train '
+                          f'{result.network!r}; name the stage that does')
     return Recipe(path.stem, scale, file.title, file.paper, file.needs.get(scale, ''),
                   file.reconstructed, result, stages, raw)
 
@@ -226,7 +230,7 @@ def _check_origins(stages: Mapping[str, Stage], name: str, path: str) -> None:
             if origin.network not in stages[origin.stage].networks:
                 raise RecipeError(f'{where}.network is {origin.network!r}'
                                   f'{suggest(origin.network, stages[origin.stage].networks)}')
-            if '*' in stages[origin.stage].networks[origin.network].frozen:
+            if not stages[origin.stage].networks[origin.network].learns:
                 raise RecipeError(f'{where}: {origin.stage} does not train {origin.network!r}; '
                                   'start from the stage that does')
 

@@ -1,4 +1,4 @@
-"""The state of a training on disk: what a kill leaves behind is either the old file or the new."""
+"""The state of a training on disk: a kill or a power cut leaves either the old file or the new."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from rgbt_tracker_ros.models.checkpoint import put_in_place
 
 
 class ResumeError(ValueError):
@@ -35,7 +37,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     try:
         with naming(part):
             write(part)
-            part.replace(path)
+            put_in_place(part, path)
     except RuntimeError as error:  # what torch makes of a full disk
         raise OSError(f"{part} can't be written; is the disk full? "
                       f'({_first_line(error)})') from error
@@ -89,7 +91,7 @@ def same(theirs: object, ours: object, path: Path) -> None:
     ours = json.loads(json.dumps(ours))
     if (found := difference(theirs, ours)) is not None:
         where, a, b = found
-        raise ResumeError(f'{path} is of a run with {where} = {_short(a)}, not {_short(b)}; '
+        raise ResumeError(f'{path} is of a run with {where} = {short(a)}, not {short(b)}; '
                           'choose another --out, or the same options')
 
 
@@ -105,7 +107,8 @@ def difference(a: object, b: object, where: str = '') -> tuple[str, object, obje
     return None if a == b else (where, a, b)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return a JSON value as text of one line."""
     text = 'nothing' if value is None else json.dumps(value)
     return text if len(text) < 80 else text[:77] + '...'
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from functools import partial
+import json
 from pathlib import Path
 import shutil
 from typing import Any
@@ -11,13 +12,18 @@ from rgbt_tracker_ros.distillation import resume
 RECORD = 'stage.json'  # what makes a stage's folder a finished one
 
 
-def holds(folder: Path, identity: dict[str, Any]) -> bool:
-    """Tell whether a stage's folder holds just the stage of that description, finished.
+def unlike(folder: Path, identity: dict[str, Any]) -> str | None:
+    """Tell why a stage's folder does not hold just the stage of that description: None where it
+    does, '' where there is no finished stage.
 
     :raises ResumeError: its record is damaged.
     """
     record = resume.read_json(folder / RECORD)
-    return record is not None and resume.difference(record['identity'], identity) is None
+    if record is None:
+        return ''
+    found = resume.difference(record['identity'], json.loads(json.dumps(identity)))
+    return None if found is None else 'there {} is {}, here {}'.format(
+        found[0], *map(resume.short, found[1:]))
 
 
 def take(source: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rgbt_tracker_ros.distillation import resume
 from rgbt_tracker_ros.distillation.recipe import Recipe, Result
+from rgbt_tracker_ros.distillation.reuse import RECORD
 from rgbt_tracker_ros.distillation.schema import RecipeError, build, suggest
 from rgbt_tracker_ros.distillation.spec import Stage
 
@@ -38,7 +39,7 @@ class Run:
         if network not in networks:
             raise RunError(f'stage {stage!r} of {self.folder} has no network {network!r}'
                            f'{suggest(network, networks)}')
-        if resume.read_json(self.folder / stage / 'stage.json') is None:
+        if resume.read_json(self.folder / stage / RECORD) is None:
             raise RunError(f'stage {stage!r} of {self.folder} is not finished; give the `rgbt '
                            f'train` command again with --out {self.folder}: it goes on where it '
                            'stopped')
@@ -66,8 +67,9 @@ def open_run(folder: Path) -> Run:
     try:
         stages = {name: build(Stage, values, f'{record}: stages.{name}')
                   for name, values in text['stages'].items()}
-        result = build(Result, text['result'], f'{record}: result')
-        raw = {'result': text['result'], 'stages': text['stages']}
+        raw = {'result': text['result'] | {'calibration': text.get('calibration', {})},
+               'stages': text['stages']}
+        result = build(Result, raw['result'], f'{record}: result')
         recipe = Recipe(str(text['recipe']), str(text['scale']), '', '', '', '', result, stages,
                         raw)
         data = text['data']

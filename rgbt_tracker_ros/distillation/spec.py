@@ -12,6 +12,9 @@ from typing import Any, Literal
 from rgbt_tracker_ros.distillation.losses import LOSSES, signature
 from rgbt_tracker_ros.distillation.schema import suggest
 
+LOGGED = ('step', 'loss', 'norm', 'rate')
+"""Columns of a stage's log beside its terms."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -47,6 +50,12 @@ class NetworkSpec:
     config: dict[str, Any] = field(default_factory=dict)
     from_: tuple[Origin, ...] = ()
     frozen: tuple[str, ...] = ()
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything of it does: not where `*` is frozen and nothing is taken out again."""
+        last = max((i for i, p in enumerate(self.frozen) if p == '*'), default=-1)
+        return last < 0 or any(p.startswith('!') for p in self.frozen[last:])
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ class Term:
         for name in self.detach:
             if name not in self.inputs:
                 raise ValueError(f'detach names {name!r}{suggest(name, self.inputs)}')
+        _not_negative(weight=self.weight)
         if not 0 <= self.ramp <= 1:
             raise ValueError(f'ramp is {self.ramp}; it must be in [0, 1]')
         if not 0 < self.until <= 1:
@@ -124,6 +134,9 @@ class Group:
     match: tuple[str, ...]
     rate: float
 
+    def __post_init__(self) -> None:
+        _not_negative(rate=self.rate)
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -138,14 +151,17 @@ class Optimizer:
     decay_vectors: bool = True
     groups: tuple[Group, ...] = ()
 
+    def __post_init__(self) -> None:
+        _not_negative(rate=self.rate, weight_decay=self.weight_decay)
+
 
 @dataclass(frozen=True)
 class Schedule:
     """How the rates change: a factor for all of them.
 
-    `constant`; `step`: times `factor` at each of `at` (shares of the steps); `one_cycle`: up by a
-    cosine in the first `warm_up` (share), then down to a ten-thousandth (Smith & Topin, 2018);
-    `cosine`: linear warm-up, then a cosine to `factor`.
+    `constant`; `step`: times `factor` at each of `at` (shares of the steps); `one_cycle`: from
+    1/25 up by a cosine in the first `warm_up` (share; 0: 0.3), then down to 1/250,000 (Smith &
+    Topin, 2018); `cosine`: linear warm-up, then a cosine to `factor`.
     """
 
     type: Literal['constant', 'step', 'one_cycle', 'cosine'] = 'constant'
@@ -156,6 +172,10 @@ class Schedule:
     def __post_init__(self) -> None:
         if not 0 <= self.warm_up < 1 or any(not 0 < a < 1 for a in self.at):
             raise ValueError('warm_up and at are shares of the steps, in [0, 1)')
+        _not_negative(factor=self.factor)
+        if bool(self.at) != (self.type == 'step'):
+            raise ValueError(f'at is {list(self.at)} and type is {self.type}: a schedule by steps '
+                             'needs their places, and no other takes them')
 
 
 @dataclass(frozen=True)
@@ -194,7 +214,8 @@ class Stage:
         for key, low, high in (('clip', 0, float('inf')), ('ema', 0, 1),
                                ('workers', 0, float('inf'))):
             if not low <= getattr(self, key) <= high:
-                raise ValueError(f'{key} is {getattr(self, key)}; it must be {low} or more')
+                most = '' if high == float('inf') else f', at most {high}'
+                raise ValueError(f'{key} is {getattr(self, key)}; it must be {low} or more{most}')
         for name, one in self.passes.items():
             if name == 'batch':
                 raise ValueError("a pass can't be called 'batch'")
@@ -207,6 +228,9 @@ class Stage:
                 if source not in (*self.passes, 'batch'):
                     raise ValueError(f'terms.{name}.inputs.{key} is {value!r}: no pass '
                                      f'{source!r}{suggest(source, (*self.passes, "batch"))}')
+        if taken := sorted(set(self.terms) & set(LOGGED)):
+            raise ValueError(f"a term can't be called {taken[0]!r}: the log has a column of that "
+                             'name')
         if not self.terms:
             raise ValueError('there are no terms; at least one loss is needed')
         weighed = {name: term.until for name, term in self.terms.items() if term.weight}
@@ -216,8 +240,17 @@ class Stage:
         if (last := max(weighed.values())) < 1:
             raise ValueError(f'until of all terms ({", ".join(weighed)}) is below 1: no loss is '
                              f'left after {last:g} of the steps; let one term go on to the end')
+        before: list[str] = []
         for name, network in self.networks.items():
             for origin in network.from_:
-                if origin.network and not origin.stage and origin.network not in self.networks:
-                    raise ValueError(f'networks.{name} starts from {origin.network!r}'
-                                     f'{suggest(origin.network, self.networks)}')
+                if origin.network and not origin.stage and origin.network not in before:
+                    # one that comes later has not got its own first weights yet
+                    raise ValueError(f'networks.{name} starts from {origin.network!r}, which is '
+                                     f'no network before it{suggest(origin.network, before)}')
+            before.append(name)
+
+
+def _not_negative(**values: float) -> None:
+    for key, value in values.items():
+        if not 0 <= value < float('inf'):
+            raise ValueError(f'{key} is {value}; it must be 0 or more')

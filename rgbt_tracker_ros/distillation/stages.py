@@ -129,6 +129,18 @@ def make_source(where: str, data: Data, seed: int, crops: CropSizes,
         raise RecipeError(f'{where}: {error}{hint}') from error
 
 
+def calibration_source(recipe: Recipe, setting: Setting, stage: str,
+                       networks: Mapping[str, Network]) -> PairSource:
+    """Return the samples that the confidence of a stage's network is fitted to: the recipe's, or
+    the stage's own, drawn with another seed.
+
+    :raises RecipeError, ValueError: see `make_source`.
+    """
+    return make_source('result.calibration.data',
+                       recipe.result.calibration.data or recipe.stages[stage].data,
+                       derive(setting.seed, 'calibration'), crops_of(stage, networks), setting)
+
+
 def make_graph(name: str, stage: Stage, setting: Setting, lookup: Lookup,
                device: torch.device) -> tuple[Graph, PairSource]:
     """Build a stage: its graph on the device, with all weights made, and its data.
@@ -163,9 +175,12 @@ def check(recipe: Recipe, setting: Setting, device: torch.device) -> None:
 
     for name, stage in recipe.stages.items():
         graph, _ = make_graph(name, stage, setting, trained, device)
+        networks = {k: n for k, n in graph.networks.items() if isinstance(n, Network)}
         try:
             make_optimizer(graph, stage.optimizer)
         except RecipeError as error:
             raise RecipeError(f'stages.{name}.{error}') from error
+        if name == recipe.result.stage and recipe.result.calibration.samples:
+            calibration_source(recipe, setting, name, networks)
         shapes |= {(name, key): {k: v.to('meta') for k, v in weights(network).items()}
                    for key, network in graph.networks.items()}

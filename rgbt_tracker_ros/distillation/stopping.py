@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: a training ends the step that it is in, and saves."""
+"""Ctrl-C and SIGTERM: a training ends the step that it is in, and saves.
+
+Several processes end with the next step that is logged, in which they agree on it.
+"""
 from __future__ import annotations
 
 import signal

@@ -76,12 +76,15 @@ class TrainLog:
                 self._file.flush()
 
     def plot(self) -> None:
-        """Draw the losses so far beside the log. :raises OSError: it can't be written."""
+        """Draw the losses so far beside the log; say so where it can't be done."""
         if self.writes:
             self.flush()
             picture = self.path.with_name('losses.png')
-            with naming(picture):
-                plot_losses(self.path, picture)
+            try:
+                with naming(picture):
+                    plot_losses(self.path, picture)
+            except OSError as error:    # no reason to end a training
+                tqdm.write(f'the losses are not drawn: {error}')
 
     def close(self) -> None:
         """End the log."""

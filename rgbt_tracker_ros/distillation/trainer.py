@@ -1,4 +1,5 @@
-"""Train the stages of a recipe: resumable to the step, the same result as if never stopped.
+"""Train the stages of a recipe: resumable to the step, the same result as if never stopped (bit
+by bit on CPUs; GPUs add up in an order of their own).
 
 All random numbers derive from (seed, stage, step or sample number), never from what was drawn
 before; a batch is its sample numbers, which the processes share among them.
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+import json
 import math
 from pathlib import Path
 import time
@@ -21,9 +23,15 @@ from rgbt_tracker_ros.distillation import resume
 from rgbt_tracker_ros.distillation.average import Average
 from rgbt_tracker_ros.distillation.devices import make_fabric
 from rgbt_tracker_ros.distillation.graph import Graph
-from rgbt_tracker_ros.distillation.identity import run_identity, stage_identity
+from rgbt_tracker_ros.distillation.identity import (
+    identity_of,
+    run_identity,
+    run_record,
+    stage_identity,
+)
+from rgbt_tracker_ros.distillation.plots import require_plots
 from rgbt_tracker_ros.distillation.recipe import Recipe
-from rgbt_tracker_ros.distillation.reuse import RECORD, holds, take
+from rgbt_tracker_ros.distillation.reuse import RECORD, take, unlike
 from rgbt_tracker_ros.distillation.schedule import make_optimizer, set_rates
 from rgbt_tracker_ros.distillation.seeds import derive
 from rgbt_tracker_ros.distillation.spec import Stage
@@ -86,11 +94,18 @@ class Trainer:
         self.stopping = Stopping()
         run = options.out / 'run.json'
         if (theirs := resume.read_json(run)) is not None:
-            resume.same(theirs, self.identity, run)
+            resume.same(identity_of(theirs), self.identity, run)
+        require_plots()
         check(recipe, setting, self.fabric.device)
         self.fabric.barrier()
         if self.fabric.is_global_zero:
-            resume.write_json(run, self.identity)
+            resume.write_json(run, run_record(recipe, setting))
+        self.fabric.barrier()
+        # stages begin with what the first process has written of those before
+        if identity_of(resume.read_json(run)) != json.loads(json.dumps(self.identity)):
+            raise ValueError(f'{run}, which the first process has written, is not there for '
+                             f'process {self.fabric.global_rank}; --out must be a folder that '
+                             'all machines see')
 
     @property
     def state_file(self) -> Path:
@@ -140,7 +155,9 @@ class Trainer:
             resume.same(theirs['identity'], wanted, record)
             return True
         for run in self.options.reuse:
-            if not holds(run / name, wanted):
+            if (reason := unlike(run / name, wanted)) is not None:
+                if reason and self.fabric.is_global_zero:
+                    tqdm.write(f'stage {name}: not taken from {run}: {reason}')
                 continue
             if self.fabric.is_global_zero:
                 take(run / name, self.folder(name))
@@ -173,13 +190,33 @@ class Trainer:
                 average: Average | None) -> int:
         """Take up the stage where it was left; return the step (0 for a new one)."""
         saved = resume.load_state(self.state_file, self.identity)
-        if saved is None or saved['stage'] != name:
+        step = 0 if saved is None or saved['stage'] != name else int(saved['step'])
+        self._agreed(step)
+        if saved is None or not step:
             return 0
-        graph.load_state_dict(saved['graph'], strict=False)
+        absent, unknown = graph.load_state_dict(saved['graph'], strict=False)
+        frozen = self._frozen(graph)
+        if strange := [*unknown, *(k for k in absent if not k.startswith(frozen))]:
+            raise resume.ResumeError(f'{self.state_file} is of another version, whose networks '
+                                     f'differ in {strange[0]}; go on with that version, or '
+                                     'choose another --out')
         optimizer.load_state_dict(saved['optimizer'])
         if average is not None:
             average.load(saved['average'])
-        return int(saved['step'])
+        return step
+
+    def _agreed(self, step: int) -> None:
+        """Refuse processes that would go on from different steps."""
+        if self.fabric.world_size == 1:
+            return
+        mean = self.fabric.all_reduce(
+            torch.tensor([float(step), float(step) ** 2], dtype=torch.float64,
+                         device=self.fabric.device), reduce_op='mean')
+        assert isinstance(mean, Tensor)
+        if mean[1] != mean[0] ** 2:
+            raise resume.ResumeError(
+                f'{self.state_file} is at step {step} for process {self.fabric.global_rank}, and '
+                'at another for others; --out must be a folder that all machines see')
 
     def _steps(self, state: _State, stage: Stage, until: int, module: Any, optimizer: Any,
                source: PairSource, log: TrainLog) -> None:
@@ -198,14 +235,18 @@ class Trainer:
             state.step += 1
             if state.average is not None:
                 state.average.update(state.step)
-            stop, due = False, state.step % stage.save_every == 0 or state.step == until
+            # several processes agree on it where they speak to each other anyway
+            stop = self.stopping.asked and fabric.world_size == 1
+            due = state.step % stage.save_every == 0 or state.step == until
+            logged = due or state.step % stage.log_every == 0
             # what is saved was looked at: the last checkpoint is from before a divergence
-            if due or state.step % stage.log_every == 0:
+            if stop or logged:
                 values, stop = self._shared({'loss': total.detach(), **named}, norm)
                 if not all(map(math.isfinite, values.values())):
                     raise ValueError(f'the training diverged in step {state.step} of stage '
                                      f'{state.name}: {_shown(values)}; try a lower rate')
-                log.row(state.step, values | {'rate': rate})
+                if logged:
+                    log.row(state.step, values | {'rate': rate})
             log.advance()
             if stop or due:
                 log.flush()
@@ -214,6 +255,8 @@ class Trainer:
                     log.plot()
                     plotted = time.monotonic()
             if stop:
+                # who launched them may kill all as soon as one has ended: not while it saves
+                fabric.barrier()
                 raise KeyboardInterrupt
         log.plot()
 
@@ -239,13 +282,18 @@ class Trainer:
     def _save(self, state: _State) -> None:
         if not self.fabric.is_global_zero:
             return
-        frozen = tuple(f'networks.{n}.' for n in state.graph.networks if state.graph.frozen(n))
+        frozen = self._frozen(state.graph)
         resume.save_state(self.state_file, {
             'stage': state.name, 'step': state.step,
             'graph': {k: v for k, v in state.graph.state_dict().items()
                       if not k.startswith(frozen)},
             'optimizer': state.optimizer.state_dict(),
             'average': {} if state.average is None else state.average.state}, self.identity)
+
+    @staticmethod
+    def _frozen(graph: Graph) -> tuple[str, ...]:
+        """Return the beginnings of names of what is not saved: it is where it came from."""
+        return tuple(f'networks.{n}.' for n in graph.networks if graph.frozen(n))
 
     def _finish(self, name: str, stage: Stage, graph: Graph,
                 average: Average | None) -> None:

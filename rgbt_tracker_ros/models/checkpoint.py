@@ -12,10 +12,12 @@ Files of `rgbt-student-1` hold a `student`, without its name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 import hashlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +70,27 @@ def save(network: Network, path: Path, **info: object) -> None:
     part = path.with_suffix('.part')
     try:
         part.write_bytes(data)
-        part.replace(path)
+        put_in_place(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Rename a finished file of the same disk to its name: after a power cut, too, that is the
+    old file or all of the new one.
+    """
+    _sync(part, os.O_RDONLY)
+    part.replace(path)
+    with suppress(OSError):     # not every network's file system can
+        _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    number = os.open(path, flags)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _kept(module: nn.Module) -> dict[str, Tensor]:

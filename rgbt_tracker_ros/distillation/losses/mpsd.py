@@ -44,16 +44,19 @@ class Mpsd(nn.Module):
       e_j its task loss on the sample; with `hard`, the best path alone;
     - `gate`: w = softmax(MLP(mean over places of [R; Q_j])), whose entropy is kept above `floor`;
     - `uniform`: 1 / 3 each; `single`: the aggregate path alone.
+
+    `stride`: crop px per cell of a dense head.
     """
 
     def __init__(self, selector: str = 'quality', tau: float = 0.5, hard: bool = False,
-                 floor: float = 0.5, hidden: int = 32) -> None:
+                 floor: float = 0.5, hidden: int = 32, stride: int = 8) -> None:
         super().__init__()
         if selector not in SELECTORS:
             raise ValueError(f'selector is {selector!r}; use {", ".join(SELECTORS)}')
         if tau <= 0:
             raise ValueError(f'tau is {tau}; it must be above 0')
         self.selector, self.tau, self.hard, self.floor = selector, tau, hard, floor
+        self.stride = stride
         self.adapters = nn.ModuleList(Adapter(identity=True) for _ in PATHS)
         self.gate = Mlp(hidden, len(PATHS)) if selector == 'gate' else None
 
@@ -96,7 +99,8 @@ class Mpsd(nn.Module):
         if self.selector == 'quality' and box is not None:
             errors = _errors(box, ((rgb_score, rgb_size, rgb_offset, rgb_boxes),
                                    (thermal_score, thermal_size, thermal_offset, thermal_boxes),
-                                   (fused_score, fused_size, fused_offset, fused_boxes)))
+                                   (fused_score, fused_size, fused_offset, fused_boxes)),
+                             self.stride)
         w = self.weights(ours, theirs, errors)
         distances = []
         for adapter, path in zip(self.adapters, theirs, strict=True):
@@ -113,12 +117,13 @@ class Mpsd(nn.Module):
         return out
 
 
-def _errors(box: Tensor, answers: Sequence[Sequence[Tensor | None]]) -> Tensor | None:
+def _errors(box: Tensor, answers: Sequence[Sequence[Tensor | None]],
+            stride: int) -> Tensor | None:
     """Return the task loss (B, J) of each path's answer; None where one is incomplete."""
     errors = []
     for score, size, offset, boxes in answers:
         if score is not None and boxes is not None:
-            errors.append(dense_per_sample(score, boxes, box))
+            errors.append(dense_per_sample(score, boxes, box, stride=stride))
         elif score is not None and size is not None and offset is not None:
             errors.append(task_per_sample(score, size, offset, box))
         else:

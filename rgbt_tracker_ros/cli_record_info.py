@@ -14,6 +14,7 @@ from rgbt_tracker_ros.command_line import CommandError, Parser, key_values
 from rgbt_tracker_ros.data.layouts import LayoutError, open_layout
 from rgbt_tracker_ros.data.segments import RecordingDataset
 from rgbt_tracker_ros.data.segments_info import SegmentInfo, look, missing_numbers, text_of
+from rgbt_tracker_ros.data.sequence import shorten
 
 COLUMNS = ('segment', 'pairs', 'duration', 'rate', 'size', 'rgb', 'thermal', 'skew p50/p95',
            'thermal range', 'tracks', 'state')
@@ -65,9 +66,22 @@ def render(infos: Sequence[SegmentInfo], whole: dict[str, Any]) -> str:
     if whole['topics']:
         lines += ['', *(f'{name}: {", ".join(topics)}'
                         for name, topics in whole['topics'].items())]
+    lines += _uncalibrated(infos)
     problems = whole['problems']
     lines += ['', *(f'! {text}' for text in problems)] if problems else ['', 'nothing is wrong']
     return '\n'.join(lines)
+
+
+def _uncalibrated(infos: Sequence[SegmentInfo]) -> list[str]:
+    """Say which cameras have no camera_info; that is no fault where nobody needs one."""
+    known = [i for i in infos if i.state not in ('bag', 'broken')]
+    lines = []
+    for name in ('rgb', 'thermal'):
+        without = tuple(i.name for i in known if name in i.uncalibrated)
+        if without:
+            lines.append(f'no calibration of {name}' + (
+                '' if len(without) == len(known) else f' in {shorten(without)}'))
+    return lines
 
 
 def _whole(root: Path, infos: Sequence[SegmentInfo]) -> dict[str, Any]:

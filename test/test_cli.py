@@ -1,11 +1,14 @@
 """The command `rgbt`: its table, `rgbt track` in full, and what it says when it can't."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from inspect import signature
 import json
 import os
 from pathlib import Path
+import resource
 import subprocess
 import sys
 import time
@@ -177,6 +180,40 @@ def test_the_video_shows_every_frame(suffix, fake, folders, tmp_path, capsys):
         assert image.shape == (48, 128, 3)
     assert frames == FRAMES
     assert f'wrote {file}' in capsys.readouterr().out
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Refuse to let files grow, as a full disk does; Python ignores the signal."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize('room', [0, 1500])
+@pytest.mark.parametrize('suffix', ['.mp4', '.avi'])
+def test_a_video_that_a_full_disk_refuses_is_an_error(suffix, room, fake, folders, tmp_path,
+                                                      capsys):
+    file = tmp_path / f'out{suffix}'
+    file.write_bytes(b'of before')
+    with files_of_at_most(room):
+        assert cli.main([*folders, '--box', BOX, '--video', str(file)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f'rgbt track: {file}: ') and 'wrote' not in captured.out
+    assert file.read_bytes() == b'of before'
+    assert not list(tmp_path.glob('.out*'))
+
+
+def test_a_video_that_lacks_a_frame_is_none(tmp_path):
+    with pytest.raises(sinks.SinkError, match='of 4 frames 3 are in the file; is the disk full'), \
+            sinks.VideoSink(tmp_path / 'out.avi', 25.0) as video:
+        for _ in range(3):
+            video.write(np.zeros((48, 64, 3), np.uint8))
+        video._frames += 1      # OpenCV has said nothing
+    assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_leaves_what_was_done(fake, folders, tmp_path, capsys):

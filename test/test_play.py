@@ -125,7 +125,10 @@ def test_part_of_a_bag(part: Part, rgb: list[int], thermal: list[int], tmp_path:
 @pytest.mark.parametrize('part, length, expected', [
     (Part(), 10, range(10)), (Part(), None, range(2**62)), (Part(start=0.5), 10, range(5, 10)),
     (Part(start=0.2, duration=0.3), 10, range(2, 5)), (Part(first=4, count=3), 10, range(4, 7)),
-    (Part(first=8, count=9), 10, range(8, 10)), (Part(start=0.6, first=2), 10, range(6, 10))])
+    (Part(first=8, count=9), 10, range(8, 10)), (Part(start=0.6, first=2), 10, range(6, 10)),
+    (Part(start=0.5, count=2), 10, range(5, 7)),
+    (Part(start=0.2, first=4, count=2), 10, range(4, 6)),
+    (Part(start=0.2, duration=0.3, count=9), 10, range(2, 5))])
 def test_parts(part: Part, length: int | None, expected: range) -> None:
     assert part.of(length, lambda s: round(10 * s)) == expected
 
@@ -162,6 +165,12 @@ def test_a_scene(tmp_path: Path) -> None:
     shots = list(opened(scene=3, duration=0.2, rate=10.0).shots())
     assert len(shots) == 6 and [s.at for s in shots] == [i * 100 * MS for i in range(6)]
     assert all(s.pair and s.pair.box for s in shots)
+
+
+@pytest.mark.parametrize(('values', 'expected'), [
+    ({'start': 0.4, 'count': 2}, [12, 13]), ({'first': 298}, [298, 299])])
+def test_a_part_of_a_scene(values: dict[str, Any], expected: list[int]) -> None:
+    assert [s.pair.number for s in opened(scene=3, **values).shots() if s.pair] == expected
 
 
 @pytest.mark.parametrize('values, error, reason', [

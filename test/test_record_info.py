@@ -4,6 +4,8 @@ from __future__ import annotations
 import fcntl
 import json
 from pathlib import Path
+import shutil
+import time
 from typing import Any
 
 from bag_kit import MS
@@ -118,6 +120,54 @@ def test_a_segment_that_is_being_written_is_not_called_broken(tmp_path: Path) ->
             fcntl.flock(lock, fcntl.LOCK_EX if held else fcntl.LOCK_UN)
             dataset: Any = open_layout('recording', tmp_path)
             assert [i.state for i in look(dataset)] == states
+
+
+def test_a_segment_without_an_image_is_told(tmp_path: Path,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    segment(tmp_path, 0)
+    cut(segment(tmp_path, 1, open_=True), 200)
+    status, out, err = info(tmp_path, capsys)
+    assert status == 1 and not err
+    assert '! walk_0001: no pair: images are on no topic' in out
+    with (tmp_path / '.walk.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)        # it was only begun just now
+        status, out, err = info(tmp_path, capsys)
+        assert status == 0 and 'being written' in out
+
+
+def test_cameras_without_calibration_are_named(tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    both, one = {'rgb': ['a'], 'thermal': ['b']}, {'rgb': ['a'], 'thermal': []}
+    segment(tmp_path, 0, calibration=both)
+    assert 'no calibration' not in info(tmp_path, capsys)[1]
+    segment(tmp_path, 1, first=FRAMES, calibration=one)
+    status, out, _ = info(tmp_path, capsys)
+    assert status == 0 and out.splitlines()[-1] == 'nothing is wrong'
+    assert 'no calibration of thermal in walk_0001' in out.splitlines()
+    assert facts(tmp_path, capsys)['segments'][1]['uncalibrated'] == ['thermal']
+    segment(tmp_path, 2, first=2 * FRAMES, calibration={'rgb': [], 'thermal': []})
+    assert 'no calibration of rgb in walk_0002' in info(tmp_path, capsys)[1].splitlines()
+    assert 'no calibration of rgb' in info(tmp_path / 'walk_0002', capsys)[1].splitlines()
+
+
+def test_the_calibration_of_a_killed_segment_is_looked_for_in_its_file(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from recording_kit import info as camera_info
+    from recording_kit import pair, settings
+
+    from rgbt_tracker_ros.recording.recorder import Recorder
+    recorder = Recorder(settings(tmp_path, recording='walk', flush_interval=1_000_000))
+    recorder.put_info('rgb', camera_info(0))
+    recorder.put_pair(pair(0))
+    end = time.monotonic() + 10
+    while not (found := list(tmp_path.glob('*/*.mcap'))) or found[0].stat().st_size < 15_000:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    shutil.copytree(tmp_path / 'walk_0000.partial', tmp_path / 'killed' / 'walk_0000.partial')
+    assert recorder.stop()
+    for folder in (tmp_path / 'killed', tmp_path):
+        lines = info(folder, capsys)[1].splitlines()
+        assert 'no calibration of thermal' in lines and 'no calibration of rgb' not in lines
 
 
 def test_any_bag_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

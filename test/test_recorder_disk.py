@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 import random
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from threading import Event
+from threading import Event, current_thread
 import time
 
 import pytest
@@ -28,7 +29,7 @@ from recording_kit import (
     track,
 )
 
-from rgbt_tracker_ros.recording import reserved_file
+from rgbt_tracker_ros.recording import reserved_file, segment
 from rgbt_tracker_ros.recording.place import Place, RecordingError
 from rgbt_tracker_ros.recording.recorder import Recorder
 from rgbt_tracker_ros.recording.segment import Segment
@@ -239,6 +240,138 @@ def test_without_keep_newest_the_limit_ends_the_recording(tmp_path):
     assert manifest(tmp_path, segments(tmp_path)[-1])['state'] == 'closed'
     with pytest.raises(RecordingError, match='delete segments'):
         Recorder(settings(tmp_path, max_total_bytes=LIMIT // 2))
+
+
+def test_segments_that_others_took_away_do_not_count(tmp_path):
+    made = settings(tmp_path, segment_bytes=3 * SIZE + 70_000, max_total_bytes=LIMIT)
+    recorder = Recorder(made)
+    for p in PAIRS:
+        recorder.put_pair(p)
+        settle(recorder)
+        for name in segments(tmp_path):     # as whoever collects whole segments would
+            if not name.endswith('.partial'):
+                shutil.rmtree(tmp_path / name, ignore_errors=True)
+    assert recorder.stop()
+    assert (recorder.failure, recorder.pairs) == ('', len(PAIRS))
+
+
+def test_a_segment_that_is_taken_away_at_once_is_no_failure(tmp_path, monkeypatch):
+    taken, real = tmp_path / 'taken', segment.sync_folder
+    taken.mkdir()
+
+    def take(path: Path) -> None:
+        real(path)
+        for name in ('r_0000', 'r_0001'):
+            if (path / name).is_dir():
+                (path / name).rename(taken / name)
+    monkeypatch.setattr(segment, 'sync_folder', take)
+    recorder = record(settings(tmp_path / 'own'), *PAIRS[:3], 'split', *PAIRS[3:6])
+    assert (recorder.failure, recorder.segments) == ('', 2)
+    assert data_of(taken, 'r_0000', 'r_0001') == expected(6)
+
+
+def test_one_that_goes_while_it_is_to_be_deleted_is_gone(tmp_path, monkeypatch):
+    record(settings(tmp_path), *PAIRS[:2])
+    place = Place(tmp_path, 'r')
+    whole, = place.segments()
+    real = json.loads
+    monkeypatch.setattr(json, 'loads', lambda text: (shutil.rmtree(whole.path), real(text))[1])
+    assert place.delete(whole)
+    place.release()
+
+
+def test_old_segments_are_deleted_in_the_recorder_s_own_thread(tmp_path, monkeypatch):
+    record(settings(tmp_path, segment_bytes=3 * SIZE + 70_000), *PAIRS)
+    where, delete = set[str](), Place.delete
+    monkeypatch.setattr(Place, 'delete', lambda self, of: (
+        where.add(current_thread().name), delete(self, of))[1])
+    recorder = Recorder(settings(tmp_path, max_total_bytes=LIMIT, keep_newest=True))
+    assert recorder.stop() and not recorder.failure
+    assert where == {'recorder'}
+    assert sum(p.stat().st_size for p in tmp_path.glob('*/*')) < LIMIT
+
+
+def test_who_asks_what_is_free_waits_for_no_disk(tmp_path, monkeypatch):
+    def free(_: Place) -> int:
+        assert current_thread().name == 'recorder'
+        return 10**9
+    recorder = Recorder(settings(tmp_path))
+    monkeypatch.setattr(Place, 'free', property(free))
+    recorder.put_pair(PAIRS[0])
+    settle(recorder)
+    end = time.monotonic() + 10
+    while recorder.free_bytes != 10**9:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert recorder.stop() and not recorder.failure
+    assert recorder.free_bytes == 10**9
+
+
+# --- the power is cut
+
+def test_what_is_written_goes_on_the_disk_while_the_segment_is_open(tmp_path, monkeypatch):
+    synced, real = list[tuple[str, int]](), os.fdatasync
+
+    def note(file: int) -> None:
+        real(file)
+        synced.append((os.readlink(f'/proc/self/fd/{file}'), os.fstat(file).st_size))
+    monkeypatch.setattr(reserved_file.os, 'fdatasync', note)
+    recorder = Recorder(settings(tmp_path, flush_interval=20_000_000, sync_interval=50_000_000))
+    for p in PAIRS[:3]:
+        recorder.put_pair(p)
+    end = time.monotonic() + 10
+    while not synced or synced[-1][1] < 3 * SIZE:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    count = len(synced)
+    time.sleep(0.3)
+    assert len(synced) == count     # nothing new, nothing to do
+    assert {path for path, _ in synced} == {str(tmp_path / 'r_0000.partial' / 'r_0000_0.mcap')}
+    assert recorder.stop() and not recorder.failure
+
+
+def test_the_names_of_an_open_segment_are_on_the_disk(tmp_path, monkeypatch):
+    synced, real = list[str](), os.fsync
+    monkeypatch.setattr(reserved_file.os, 'fsync', lambda file: (
+        synced.append(os.readlink(f'/proc/self/fd/{file}')), real(file))[1])
+    recorder = Recorder(settings(tmp_path))
+    recorder.put_pair(PAIRS[0])
+    settle(recorder)
+    end = time.monotonic() + 10
+    while not recorder.pairs and time.monotonic() < end:
+        time.sleep(0.01)
+    assert {str(tmp_path), str(tmp_path / 'r_0000.partial')} <= set(synced)
+    assert recorder.stop()
+
+
+def test_a_disk_that_pauses_over_it_costs_no_pair(tmp_path, monkeypatch):
+    began, go = Event(), Event()
+    monkeypatch.setattr(reserved_file.os, 'fdatasync', lambda _: (began.set(), go.wait(20)))
+    recorder = Recorder(settings(tmp_path, queue_bytes=3 * SIZE, flush_interval=1_000_000,
+                                 sync_interval=1_000_000))
+    for p in PAIRS:
+        assert recorder.put_pair(p)
+        settle(recorder)
+        time.sleep(0.005)
+    assert began.is_set() and not go.is_set()
+    go.set()
+    assert recorder.stop() and recorder.dropped == 0
+    assert data_of(tmp_path, 'r_0000') == expected(len(PAIRS))
+
+
+def test_what_the_disk_has_lost_ends_the_recording(tmp_path, monkeypatch):
+    def lose(_: int) -> None:
+        raise OSError(errno.EIO, 'Input/output error')
+    monkeypatch.setattr(reserved_file.os, 'fdatasync', lose)
+    recorder = Recorder(settings(tmp_path, flush_interval=1_000_000, sync_interval=1_000_000))
+    end = time.monotonic() + 10
+    for p in PAIRS:
+        recorder.put_pair(p)
+        time.sleep(0.02)
+    while not recorder.failure and time.monotonic() < end:
+        time.sleep(0.01)
+    assert recorder.failure == f'{tmp_path}: Input/output error'
+    assert segments(tmp_path) == ['r_0000.partial']
 
 
 # --- speed

@@ -210,6 +210,41 @@ def test_camera_info_and_tracks_are_beside_them(ros_context: Context, tmp_path: 
         assert len(manifest(tmp_path, 'pairs_0000')['calibration']['thermal']) == 2
 
 
+@pytest.mark.parametrize('others', [0, 1])
+def test_a_calibration_that_was_published_once_is_recorded(
+        others: int, ros_context: Context, tmp_path: Path) -> None:
+    with rig(ros_context, tmp_path, start=False, autostart=False) as robot:
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        once = robot.node.create_publisher(CameraInfo, 'rgb/camera_info', latched)
+        once.publish(CameraInfo(width=64, height=48, k=[500.0, *[0.0] * 8]))
+        often = [robot.node.create_publisher(CameraInfo, 'thermal/camera_info', qos)
+                 for qos in (latched, QoSProfile(depth=1))[:1 + others]]
+        assert robot.call('start').success
+        wait_for(lambda: all(p.get_subscription_count() for p in (once, *often)))
+        for _ in range(3):      # where one is not latched, what it sends comes all the same
+            often[-1].publish(CameraInfo(width=64, height=48, k=[300.0, *[0.0] * 8]))
+            time.sleep(0.05)
+        robot.cameras.start()
+        robot.pairs(5)
+        robot.call('stop')
+        robot.check()
+        infos = {t: deserialize_message(d, CameraInfo).k[0] for t, _, _, d in robot.rows()
+                 if 'info' in t}
+        assert infos == {'/rgb/camera_info': 500.0, '/thermal/camera_info': 300.0}
+
+
+def test_images_that_wait_for_partners_are_counted_and_bounded(
+        ros_context: Context, tmp_path: Path) -> None:
+    with rig(ros_context, tmp_path, queue_bytes=1_000_000, pair_deadline=10.0) as robot:
+        robot.pairs(3)
+        robot.cameras.on['thermal'] = False
+        before = robot.status.unmatched
+        robot.until(lambda s: s.unmatched >= before + 5)
+        assert 900_000 < max(s.queued_bytes for s in robot.statuses) <= 1_000_000
+        robot.call('stop')
+        robot.check()
+
+
 def test_definitions_are_those_of_the_middleware(ros_context: Context) -> None:
     node = Node('hashes', context=ros_context)
     for kind, name in ((Image, 'sensor_msgs/msg/Image'), (Track, 'rgbt_tracker_ros/msg/Track'),
@@ -393,7 +428,8 @@ def test_a_slow_disk_never_keeps_the_node_from_answering(
         before = robot.status.rgb_received
         status = robot.until(lambda s: s.dropped >= 5 and 'pairs lost lately' in s.message)
         assert status.rgb_received > before + 50        # a megabyte is 66 pairs
-        assert status.queued_bytes <= 1_000_000
+        # 66 pairs, and what waits for a partner just then
+        assert status.queued_bytes <= 1_000_000 + 4 * 15_500
         assert robot.call('split').success
         go.set()
         robot.pairs(5)
@@ -485,14 +521,15 @@ def test_simulated_time_is_the_time_of_recording(ros_context: Context, tmp_path:
     with rig(ros_context, tmp_path, use_sim_time=True) as robot:
         clock = robot.node.create_publisher(Clock, '/clock', 10)
         wait_for(clock.get_subscription_count)
+        status = robot.until(lambda s: 'nothing has come on /clock' in s.message)
+        assert status.rgb_received and not status.pairs     # it would be in 1970
         clock.publish(Clock(clock=Time(sec=5)))
-        time.sleep(0.3)
-        robot.call('split')
         robot.pairs(3)
+        robot.until(lambda s: not s.message)
         robot.call('stop')
-        robot.check()
-        last = segments(tmp_path)[-1]
-        assert {row[2] for row in by_mcap(tmp_path / last)} == {5 * 10**9}
+        assert robot.check() >= 3
+        assert segments(tmp_path) == ['pairs_0000']
+        assert {row[2] for row in robot.rows()} == {5 * 10**9}
 
 
 # --- the program

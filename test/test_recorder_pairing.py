@@ -88,12 +88,13 @@ def test_regular_cameras_are_matched_as_by_brute_force(data: st.DataObject) -> N
 
 @given(st.lists(st.tuples(st.sampled_from([RGB, THERMAL]), st.integers(-400, 2000),
                           st.integers(0, 60)), max_size=60),
-       st.integers(0, 60), st.integers(0, 80), st.integers(1, 8))
+       st.integers(0, 60), st.integers(0, 80), st.integers(1, 8), st.integers(1, 20))
 @settings(deadline=None)
 def test_whatever_comes_is_paired_waits_or_is_named(
-        events: list[tuple[str, int, int]], slop: int, deadline: int, queue: int) -> None:
+        events: list[tuple[str, int, int]], slop: int, deadline: int, queue: int, limit: int
+        ) -> None:
     matcher: PatientMatcher[int] = PatientMatcher(
-        PairingSettings(slop * MS, deadline * MS, queue=queue))
+        PairingSettings(slop * MS, deadline * MS, queue=queue), lambda _: 7, 7 * limit)
     now, came = 0, list[Arrival]()
     for stream, stamp, step in events:
         now += step * MS
@@ -105,7 +106,8 @@ def test_whatever_comes_is_paired_waits_or_is_named(
         assert abs(match.skew) <= slop * MS
     assert len(events) == 2 * len(pairs) + len(matcher.lost) + matcher.waiting
     assert len(matcher.lost) == matcher.unmatched + matcher.singles
-    assert matcher.waiting <= 2 * queue
+    assert matcher.waiting <= min(2 * queue, limit)
+    assert matcher.waiting_bytes == 7 * matcher.waiting
     assert (matcher.waiting == 0) == (matcher.wake_at is None)
     pairs += matcher.poll(now + 10**12)
     assert matcher.waiting == 0
@@ -149,3 +151,16 @@ def test_without_a_partner_an_image_waits_for_the_deadline() -> None:
     assert matcher.waiting == 1
     assert matcher.poll(5 * MS + SETTINGS.deadline) == []
     assert matcher.lost == [(RGB, 0), (THERMAL, 0)]
+
+
+def test_images_that_wait_take_no_more_than_their_bytes() -> None:
+    settings_ = PairingSettings(slop=25 * MS, deadline=10**10, queue=256)
+    matcher: PatientMatcher[int] = PatientMatcher(settings_, lambda _: 100, 1000)
+    stamps = [i * PERIOD for i in range(30)]
+    for s in stamps:
+        assert matcher.add(RGB, s, s, s) == []
+        assert matcher.waiting_bytes <= 1000
+    assert matcher.lost == [(RGB, s) for s in stamps[:20]] and matcher.unmatched == 20
+    # who completes a pair takes no room: nothing more goes
+    pairs = [m for s in stamps[20:] for m in matcher.add(THERMAL, s, s, stamps[-1])]
+    assert [m.stamp for m in pairs] == stamps[20:] and len(matcher.lost) == 20

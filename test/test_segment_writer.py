@@ -8,6 +8,9 @@ from pathlib import Path
 import random
 
 from bag_kit import COMPRESSED, IMAGE
+from mcap.reader import make_reader
+from mcap.records import Chunk
+from mcap.stream_reader import StreamReader, breakup_chunk
 import numpy as np
 import pytest
 from recording_kit import (
@@ -38,7 +41,7 @@ import yaml
 from rgbt_tracker_ros.data.image_messages import ImageError
 from rgbt_tracker_ros.recording.definitions import definition_of
 from rgbt_tracker_ros.recording.gates import Gates, GateSettings
-from rgbt_tracker_ros.recording.manifest import EDGES, calibration_hash
+from rgbt_tracker_ros.recording.manifest import EDGES, Manifest, calibration_hash
 from rgbt_tracker_ros.recording.raw_images import parse, sampled, stamp_of
 
 PAIRS = [pair(n) for n in range(30)]
@@ -73,8 +76,6 @@ def test_foreign_readers_find_every_byte(compression, tmp_path):
 
 
 def test_a_pair_is_in_one_chunk(tmp_path):
-    from mcap.records import Chunk
-    from mcap.stream_reader import StreamReader, breakup_chunk
     record(settings(tmp_path), info(START), *PAIRS)
     with mcap_of(tmp_path / 'r_0000').open('rb') as file:
         chunks = [breakup_chunk(r) for r in StreamReader(file, emit_chunks=True).records
@@ -131,7 +132,7 @@ def test_the_manifest_counts(tmp_path):
     assert (found['pairs'], found['tracks'], found['recorder']) == (7, 1, '/robot/rgbt_recorder')
     assert found['bytes'] == mcap_of(tmp_path / 'r_0000').stat().st_size
     assert (found['first_stamp'], found['last_stamp']) == (START, START + 6 * PERIOD)
-    assert found['first_received'] == START     # of the camera_info
+    assert found['first_received'] == START     # of the track
     thermal = found['streams']['thermal']
     assert thermal['formats'] == [
         {'encoding': 'mono16', 'width': 64, 'height': 48, 'pairs': 6},
@@ -157,6 +158,71 @@ def test_camera_info_is_written_once_and_again_when_it_changes(tmp_path):
     assert [d for t, _, _, d in first if t.endswith('info')] == [items[0].data, items[4].data]
     assert [d for t, _, _, d in second if t.endswith('info')] == [items[4].data]
     assert len(manifest(tmp_path, 'r_0000')['calibration']['rgb']) == 2
+
+
+# --- where segments begin
+
+def test_a_clock_that_is_set_back_once_is_one_cut_also_with_camera_info(tmp_path):
+    back = 3600 * SECOND
+    items = [info(START), *PAIRS[:4], *(
+        pair(n, received=START + n * PERIOD + 20 * MS - back) for n in range(4, 12))]
+    record(settings(tmp_path), *items)
+    assert segments(tmp_path) == names(2)
+    found = [manifest(tmp_path, name) for name in names(2)]
+    assert [(m['pairs'], m['reason']) for m in found] == [(4, 'clock'), (8, 'stop')]
+    assert [len(m['calibration']['rgb']) for m in found] == [1, 1]
+
+
+def start_told_to_others(segment: Path) -> int:
+    """Return when a segment begins by metadata.yaml, which must agree with the MCAP file; ns."""
+    text = yaml.safe_load((segment / 'metadata.yaml').read_text())
+    told = text['rosbag2_bagfile_information']['starting_time']['nanoseconds_since_epoch']
+    with mcap_of(segment).open('rb') as file:
+        summary = make_reader(file).get_summary()
+    assert summary is not None and summary.statistics is not None
+    assert summary.statistics.message_start_time == told
+    assert told == manifest(segment.parent, segment.name)['first_received']
+    return int(told)
+
+
+def test_every_segment_begins_with_its_first_pair_for_others_too(tmp_path):
+    record(settings(tmp_path, segment_duration=4 * PERIOD), info(START - 600 * SECOND),
+           *PAIRS[:12])
+    assert segments(tmp_path) == names(3)
+    for n, name in enumerate(names(3)):
+        first = PAIRS[4 * n].thermal
+        assert start_told_to_others(tmp_path / name) == first.received
+        topic, _, logged, data = by_mcap(tmp_path / name)[0]
+        assert (topic, logged) == ('/rgb/camera_info', first.received)
+        assert stamp_of(data) == START - 600 * SECOND       # the bytes are as they came
+
+
+def test_what_comes_before_the_first_pair_by_a_clock_set_back_is_of_the_next_segment(tmp_path):
+    back = 3600 * SECOND
+    later = [pair(n, received=START + n * PERIOD + 20 * MS - back) for n in (2, 3)]
+    record(settings(tmp_path), *PAIRS[:2], track(START + PERIOD), track(START + 2 * PERIOD - back),
+           info(START + 2 * PERIOD - back), *later)
+    assert [start_told_to_others(tmp_path / name) for name in names(2)] == [
+        PAIRS[0].thermal.received, later[0].thermal.received]
+    first, second = (Counter(row[0] for row in by_mcap(tmp_path / name)) for name in names(2))
+    assert (first['/rgbt_tracker/track'], first['/rgb/camera_info']) == (1, 0)
+    assert second['/rgb/camera_info'] == 1
+
+
+@pytest.mark.parametrize('calibrated', [True, False])
+def test_the_first_chunk_has_a_pair_in_it(calibrated, tmp_path):
+    record(settings(tmp_path), *([info(START)] if calibrated else []), *PAIRS)
+    with mcap_of(tmp_path / 'r_0000').open('rb') as file:
+        chunk = next(r for r in StreamReader(file, emit_chunks=True).records
+                     if isinstance(r, Chunk))
+    assert len(breakup_chunk(chunk)) >= 2 + calibrated
+
+
+def test_times_may_be_zero():
+    made = Manifest('', 'r', 0, '', 'none', {}, {})
+    for time in (0, 5, 3):
+        made.add_received(time)
+    assert (made.first_received, made.last_received) == (0, 5)
 
 
 # --- where segments end

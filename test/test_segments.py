@@ -1,6 +1,7 @@
 """Recordings read back: by pair, bit for bit, also what a killed recorder has left."""
 from __future__ import annotations
 
+import fcntl
 import gc
 from pathlib import Path
 import pickle
@@ -8,8 +9,9 @@ import shutil
 import tracemalloc
 from typing import Any
 
-from bag_kit import MS
+from bag_kit import IMAGE, MS
 from layouts_kit import rgb_image, thermal_image, write
+from mcap.writer import CompressionType, Writer
 import numpy as np
 import pytest
 from segments_kit import (
@@ -324,8 +326,6 @@ def test_the_player_takes_a_recording_or_one_segment(tmp_path: Path) -> None:
 
 
 def test_the_recorder_s_own_files_are_read(tmp_path: Path) -> None:
-    from bag_kit import IMAGE
-
     from rgbt_tracker_ros.recording.raw_images import parse
     from rgbt_tracker_ros.recording.recorder import Recorder, RecorderSettings
     from rgbt_tracker_ros.recording.segment import Received, RecordedPair, Source
@@ -356,3 +356,121 @@ def test_segments_that_hold_nothing_are_left_out(tmp_path: Path) -> None:
     assert dataset.sequence_names == ('walk_0000', 'walk_0003') and dataset.problems() == []
     assert list(dataset.empty) == ['walk_0001', 'walk_0002']
     assert list(dataset.paths) == [f'walk_000{n}' for n in range(4)]
+
+
+# --- while others are recorded, and after a kill
+
+@pytest.mark.parametrize('compression', COMPRESSIONS)
+def test_a_segment_that_becomes_whole_while_it_is_open_is_read_on(
+        compression: str, tmp_path: Path) -> None:
+    path = segment(tmp_path, open_=True, compression=compression, tracks=True)
+    dataset = open_layout('recording', tmp_path)
+    sequence, copy = dataset['walk_0000'], pickle.dumps(dataset['walk_0000'])
+    sequence.pair(0)
+    path.rename(tmp_path / 'walk_0000')
+    check_pairs(sequence)
+    check_pairs(pickle.loads(copy))
+    assert len(list(frames_of(sequence).tracks())) == FRAMES - 1
+    assert frames_of(sequence).identity
+
+
+def test_a_broken_segment_costs_no_other(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from rgbt_tracker_ros.nodes.player_parameters import PlayerParameters, open_played
+    segment(tmp_path, 0)
+    segment(tmp_path, 1, pairs=0)
+    segment(tmp_path, 2, first=FRAMES)
+    dataset: Any = open_layout('recording', tmp_path)
+    assert dataset.sequence_names == ('walk_0000', 'walk_0002')
+    assert list(dataset.paths) == ['walk_0000', 'walk_0001', 'walk_0002']
+    assert len(dataset.problems()) == 1 and not caplog.text
+    assert [len(dataset[name]) for name in dataset.sequence_names] == [FRAMES] * 2
+    assert [q.name for q in dataset] == ['walk_0000', 'walk_0002']
+    assert caplog.text.count('left out') == 1
+    assert 'walk_0001: no pair: images are on no topic' in caplog.text
+    with pytest.raises(LayoutError, match='no pair'):
+        dataset['walk_0001']
+    played = open_played(PlayerParameters(layout='recording', root=str(tmp_path)))
+    assert sum(s.pair is not None for s in played.shots()) == 2 * FRAMES
+
+
+def test_one_that_turns_out_to_be_broken_when_it_is_opened_costs_no_other(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for n in range(2):
+        path = segment(tmp_path, n)
+    dataset = open_layout('recording', tmp_path)
+    mcap_file(path).unlink()
+    assert [q.name for q in dataset] == ['walk_0000']
+    assert 'walk_0001: there is no .mcap file' in caplog.text
+
+
+def test_where_all_are_broken_that_is_an_error(tmp_path: Path) -> None:
+    for n in range(2):
+        segment(tmp_path, n, pairs=0)
+    with pytest.raises(LayoutError, match='walk_0000: no pair'):
+        list(open_layout('recording', tmp_path))
+
+
+@pytest.mark.parametrize('lag', ['one chunk', 'two chunks'])
+def test_a_kill_before_the_first_image_leaves_nothing_to_read(lag: str, tmp_path: Path) -> None:
+    """Segments of before: camera_info was in a chunk of its own, and images came in the next."""
+    from recording_kit import FACTORY, INFO, info
+    for number, first_only in ((0, True), (1, lag == 'one chunk')):
+        path = segment(tmp_path, number, open_=True)
+        with mcap_file(path).open('wb') as stream:
+            writer = Writer(stream, chunk_size=2**30, compression=CompressionType.NONE)
+            writer.start(profile='ros2', library='test')
+            for kind, topic, data in (
+                    (INFO, '/camera/color/camera_info', [info(0).data]),
+                    (IMAGE, RGB, [Images().rgb(0)]), (IMAGE, THERMAL, [Images().thermal(0)])):
+                text, _ = FACTORY.store.generate_msgdef(kind, ros_version=2)
+                channel = writer.register_channel(topic, 'cdr', writer.register_schema(
+                    kind, 'ros2msg', text.encode()))
+                for message in data:
+                    if kind == INFO or not first_only:
+                        writer.add_message(channel, stamp(0), message, stamp(0), 0)
+                if kind != IMAGE:
+                    writer.flush()
+            writer.flush()
+    segment(tmp_path, 2)
+    dataset: Any = open_layout('recording', tmp_path)
+    kept = ['walk_0002'] if lag == 'one chunk' else ['walk_0001', 'walk_0002']
+    assert [q.name for q in dataset] == list(dataset.sequence_names) == kept
+
+
+def test_what_a_kill_in_the_first_second_leaves_is_left_out(tmp_path: Path) -> None:
+    from recording_kit import info, pair, settings, settle
+
+    from rgbt_tracker_ros.recording.recorder import Recorder
+    segment(tmp_path, 0)
+    recorder = Recorder(settings(tmp_path, recording='walk', chunk_bytes=2**20))
+    recorder.put_info('rgb', info(0))
+    recorder.put_pair(pair(0))
+    settle(recorder)
+    while not recorder.pairs:
+        assert not recorder.failure
+    shutil.copytree(tmp_path / 'walk_0001.partial', tmp_path / 'killed' / 'walk_0001.partial')
+    segment(tmp_path / 'killed', 0)
+    assert recorder.stop()
+    dataset = open_layout('recording', tmp_path / 'killed')
+    assert [q.name for q in dataset] == ['walk_0000']
+    assert dataset.problems() == []
+
+
+def test_what_is_being_written_is_left_out_of_the_whole(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = segment(tmp_path, 1, open_=True)
+    with (tmp_path / '.walk.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for read in (list, lambda d: d['walk_0001']):
+            with pytest.raises(LayoutError, match='a recorder is writing this segment'):
+                read(open_layout('recording', tmp_path))
+        check_pairs(next(iter(open_layout('recording', path))))     # whoever names it gets it
+        segment(tmp_path, 0, open_=True)        # left by a kill
+        dataset = open_layout('recording', tmp_path)
+        assert dataset.sequence_names == ('walk_0000',)
+        assert [q.name for q in dataset] == ['walk_0000']
+        with pytest.raises(LayoutError, match='a recorder is writing this segment'):
+            dataset['walk_0001']
+        assert 'walk_0001.partial: a recorder is writing' in caplog.text
+    assert [q.name for q in open_layout('recording', tmp_path)] == ['walk_0000', 'walk_0001']

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 import json
+import logging
 from pathlib import Path
-import re
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,25 @@ from rgbt_tracker_ros.data.bag_pairs import Pairing, choose_topics, pair_stamps
 from rgbt_tracker_ros.data.bag_reader import IMAGE_TYPES, Bag, TopicIndex, is_bag
 from rgbt_tracker_ros.data.recordings import BagDataset, BagFrames
 from rgbt_tracker_ros.data.segments_bag import SegmentBag
+from rgbt_tracker_ros.data.segments_folder import (
+    MANIFEST,
+    PARTIAL,
+    is_held,
+    is_segment,
+    mcap_of,
+    moved,
+    segment_name,
+)
 from rgbt_tracker_ros.data.segments_mcap import McapFile, Note
 from rgbt_tracker_ros.data.sequence import Boxes, Dataset, LayoutError, Sequence
 from rgbt_tracker_ros.data.sources import natural_order
 from rgbt_tracker_ros.types import Box, State
 
-PARTIAL, MANIFEST = '.partial', 'manifest.json'
-_NUMBERED = re.compile(r'(.+)_(\d{4,})')
+__all__ = ['PARTIAL', 'TRACK', 'RecordingDataset', 'SegmentFrames', 'Tracked', 'cameras',
+           'find_segments', 'is_segment', 'numbered_pairs', 'open_recording', 'read_manifest']
+
 TRACK = 'rgbt_tracker_ros/msg/Track'
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,12 @@ class SegmentFrames(BagFrames):
         super().__init__(path, topics, indexes, pairing)
         self.file = file
 
+    @property
+    def identity(self) -> str:
+        """See BagFrames."""
+        self.path = moved(self.path)
+        return super().identity
+
     def open(self) -> Bag:
         """Open the segment: see BagFrames."""
         return SegmentBag(self.path, self.file)
@@ -65,7 +82,7 @@ class SegmentFrames(BagFrames):
     def _frames(self) -> tuple[str, str]:
         """Return the frames of RGB and thermal; '' where the manifest can't tell."""
         try:
-            streams = read_manifest(self.path)['streams']
+            streams = read_manifest(moved(self.path))['streams']
             return str(streams['rgb']['frame_id']), str(streams['thermal']['frame_id'])
         except (LayoutError, KeyError, TypeError):
             return '', ''
@@ -112,24 +129,81 @@ def open_recording(name: str, root: Path, *, rgb_topic: str | None = None,
 
 
 class RecordingDataset(BagDataset):
-    """See `open_recording`. `empty`: name -> folder of segments that are left out, since nothing
-    was written before the recorder was killed.
+    """See `open_recording`. Some segments are none of its sequences, unless there are no others: a
+    kill must not cost what is whole, and one that grows while it is read is not the same twice.
+
+    `empty`: name -> folder of those that were cut off before there was an image. `left_out`: name
+    -> why, of those that a recorder is still writing, and of broken ones; of these a warning is
+    logged when a sequence is opened. By its own folder each can be opened, or says why not.
     """
 
     empty: dict[str, Path]
+    left_out: dict[str, LayoutError]
+    _found: dict[str, Path]
+    _told = False
 
     @property
     def paths(self) -> dict[str, Path]:
-        """Name -> folder of all there is, empty segments too."""
-        both = {**self._bags, **self.empty}
+        """Name -> folder of all there is, also of what is left out."""
+        both = {**self._bags, **self._found}
         return {name: both[name] for name in sorted(both, key=lambda n: natural_order(Path(n)))}
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.left_out or super().__contains__(name)
+
+    def __getitem__(self, name: str) -> Sequence:
+        """Open a sequence: see Dataset."""
+        if not self._told:
+            self._told = True
+            for error in self.left_out.values():
+                _log.warning('%s (this segment is left out)', error)
+        return self._open(name) if name in self.left_out else super().__getitem__(name)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        """Open the segments one after the other; one that is broken is left out with a warning.
+
+        :raises LayoutError: if none of them can be opened.
+        """
+        first, count = None, 0
+        for name in self.sequence_names:
+            try:
+                sequence = self[name]
+            except LayoutError as error:
+                first = first or error
+                _log.warning('%s (this segment is left out)', error)
+                continue
+            count += 1
+            yield sequence
+        if first is not None and not count:
+            raise first
+
+    def problems(self) -> list[str]:
+        """List all that is incomplete: see Dataset."""
+        return [*map(str, self.left_out.values()), *super().problems()]
+
     def _find(self, root: Path) -> dict[str, Path]:
-        found = find_segments(root)
-        self.empty = {n: p for n, p in found.items() if p.name.endswith(PARTIAL) and _is_empty(p)}
-        if len(self.empty) == len(found):   # to be opened, then, and to say why that fails
-            self.empty = {}
-        return {n: p for n, p in found.items() if n not in self.empty} or super()._find(root)
+        self._found = found = find_segments(root)
+        blank = {n: p for n, p in found.items() if is_segment(p) and _is_empty(p)}
+        self.empty = {n: p for n, p in blank.items() if p.name.endswith(PARTIAL)}
+        self.left_out = {n: error for n, p in found.items() if n not in self.empty
+                         and (error := self._trouble(p, root, n in blank)) is not None}
+        kept = {n: p for n, p in found.items() if n not in self.empty and n not in self.left_out}
+        if not kept:        # all there is is to be opened, then, and to say why that fails
+            self.left_out = {}
+            kept = {n: p for n, p in found.items() if n not in self.empty}
+        if not kept:
+            self.empty, kept = {}, found
+        return kept or super()._find(root)
+
+    def _trouble(self, path: Path, root: Path, blank: bool) -> LayoutError | None:
+        """Return why a segment can't be used; None if it can be, as far as is seen at a glance."""
+        try:
+            _require_free(path, root)
+            if blank:
+                cameras(path, McapFile(mcap_of(path)), self._topics)
+        except LayoutError as error:
+            return error
+        return None
 
     def noted(self, name: str, note: Note) -> Sequence:
         """Open a sequence as `dataset[name]` does; of a segment's messages `note` is told.
@@ -139,7 +213,9 @@ class RecordingDataset(BagDataset):
         return self._open(name, note)
 
     def _open(self, name: str, note: Note | None = None) -> Sequence:
-        path = moved(self._bags[name])
+        path = moved(self._found.get(name) or self._bags[name])
+        if note is None:
+            _require_free(path, self.root)
         return self._segment(name, path, note) if is_segment(path) else super()._open(name)
 
     def _segment(self, name: str, path: Path, note: Note | None) -> Sequence:
@@ -186,40 +262,22 @@ def find_segments(root: Path) -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda item: natural_order(Path(item[0]))))
 
 
-def is_segment(path: Path) -> bool:
-    """Whether a folder is a segment of the recorder, whole or not."""
-    return path.is_dir() and ((path / MANIFEST).is_file() or (
-        path.name.endswith(PARTIAL) and bool(_NUMBERED.fullmatch(path.name[:-len(PARTIAL)]))))
+def _require_free(path: Path, root: Path) -> None:
+    """Refuse a segment that grows; not where it is the one that was named.
 
-
-def segment_name(path: Path) -> str:
-    """Return the name of a segment's sequence: that of its folder, once it is whole."""
-    name = path.resolve().name
-    return path.stem if path.is_file() else name.removesuffix(PARTIAL)
-
-
-def moved(path: Path) -> Path:
-    """Return where a segment is now: it is renamed when it is whole."""
-    whole = path.with_name(path.name.removesuffix(PARTIAL))
-    return whole if whole != path and not path.exists() and whole.exists() else path
-
-
-def mcap_of(path: Path) -> Path:
-    """Return the MCAP file of a segment.
-
-    :raises LayoutError: if there is none.
+    :raises LayoutError: if a recorder is at work on it.
     """
-    found = sorted(path.glob('*.mcap'), key=natural_order)
-    if not found:
-        raise LayoutError(path, 'there is no .mcap file in this segment; nothing of it has '
-                          'reached the disk, or it was moved away')
-    return found[0]
+    if path != root and is_held(path):
+        raise LayoutError(path, 'a recorder is writing this segment, which is whole once ~/split '
+                          'or ~/stop of the recorder was called; to read what is there by now, '
+                          'give this folder itself')
 
 
 def _is_empty(path: Path) -> bool:
-    """Whether a segment that was cut off holds no message at all."""
+    """Whether a segment holds no image at all."""
     try:
-        return not McapFile(mcap_of(path), first_only=True).first_topics
+        file = McapFile(mcap_of(path), until=IMAGE_TYPES)
+        return not any(file.kinds[t] in IMAGE_TYPES for t in file.first_topics)
     except LayoutError:
         return True
 

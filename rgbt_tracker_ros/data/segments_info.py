@@ -18,17 +18,10 @@ from numpy.typing import NDArray
 from rgbt_tracker_ros.data.bag_reader import IMAGE_TYPES
 from rgbt_tracker_ros.data.image_messages import is_compressed
 from rgbt_tracker_ros.data.recordings import BagFrames
-from rgbt_tracker_ros.data.segments import (
-    PARTIAL,
-    RecordingDataset,
-    SegmentFrames,
-    is_segment,
-    moved,
-    read_manifest,
-)
+from rgbt_tracker_ros.data.segments import RecordingDataset, SegmentFrames, read_manifest
+from rgbt_tracker_ros.data.segments_folder import PARTIAL, is_held, is_segment, moved
 from rgbt_tracker_ros.data.segments_mcap import Channel
 from rgbt_tracker_ros.data.sequence import LayoutError, Sequence
-from rgbt_tracker_ros.data.sources import natural_order
 
 Format = tuple[str, int | None, int | None]     # encoding or format, width, height
 SAMPLES = 16    # pairs that are decoded where the thermal range was not written down
@@ -45,6 +38,7 @@ class SegmentInfo:
     camera, with how many images. `thermal_range`: smallest and largest value; `sampled`: of some
     pairs only. `gaps`: (number of the pair before, s). `unpaired`: images in the file without a
     partner. `dropped`, `unmatched`: what the recorder says it lost before, None if it doesn't.
+    `uncalibrated`: cameras, of 'rgb' and 'thermal', without a camera_info in a segment.
     """
 
     name: str
@@ -67,6 +61,7 @@ class SegmentInfo:
     unpaired: int = 0
     dropped: int | None = None
     unmatched: int | None = None
+    uncalibrated: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
     sequence: Sequence | None = None
 
@@ -83,7 +78,7 @@ class SegmentInfo:
         """Return it for JSON."""
         plain = ('name', 'state', 'pairs', 'bytes', 'left_out', 'first_stamp', 'last_stamp',
                  'duration', 'rate', 'thermal_range', 'sampled', 'tracks', 'unpaired', 'dropped',
-                 'unmatched', 'problems')
+                 'unmatched', 'uncalibrated', 'problems')
         return {'path': str(self.path), **{k: getattr(self, k) for k in plain},
                 'skew_p50': self.skew(50), 'skew_p95': self.skew(95),
                 'gaps': [{'after_pair': n, 'seconds': s} for n, s in self.gaps],
@@ -100,7 +95,8 @@ def look(dataset: RecordingDataset) -> Iterator[SegmentInfo]:
         try:
             _describe(info, dataset)
         except LayoutError as error:
-            info.state, info.problems = 'broken', [*info.problems, error.what]
+            if info.state != 'being written':   # which may hold nothing yet
+                info.state, info.problems = 'broken', [*info.problems, error.what]
         yield info
 
 
@@ -126,7 +122,7 @@ def _describe(info: SegmentInfo, dataset: RecordingDataset) -> None:
     if not ours:
         info.state = 'bag'
     elif info.path.name.endswith(PARTIAL):
-        info.state = 'being written' if _is_held(info.path) else 'cut off'
+        info.state = 'being written' if is_held(info.path) else 'cut off'
     info.bytes = sum(f.stat().st_size for f in (
         info.path.glob('*.*') if info.path.is_dir() else [info.path]))
     manifest: dict[str, Any] = {}
@@ -149,6 +145,7 @@ def _describe(info: SegmentInfo, dataset: RecordingDataset) -> None:
         if info.pairs else (0, 0)
     info.unpaired = sum(len(i) for i in frames.indexes if i is not None) - 2 * info.pairs
     if isinstance(frames, SegmentFrames):
+        info.uncalibrated = _uncalibrated(manifest, frames)
         info.left_out = frames.file.left_out
         info.tracks = sum(n for t, n in frames.file.counts.items()
                           if frames.file.kinds[t].endswith('/Track'))
@@ -190,6 +187,19 @@ def _take_manifest(info: SegmentInfo, manifest: dict[str, Any]) -> None:
     for name, hashes in (manifest.get('calibration') or {}).items():
         if len(hashes) > 1:
             info.problems.append(f'the calibration of {name} changed {len(hashes) - 1} times')
+
+
+def _uncalibrated(manifest: dict[str, Any], frames: SegmentFrames) -> tuple[str, ...]:
+    """Name the cameras without calibration: by the manifest of a segment that was closed, else by
+    the topics beside those of the images.
+    """
+    told, file = manifest.get('calibration'), frames.file
+    if manifest.get('state') == 'closed' and isinstance(told, dict):
+        return tuple(s for s in ('rgb', 'thermal') if not told.get(s))
+    there = {topic.rpartition('/')[0] for topic, kind in file.kinds.items()
+             if kind.endswith('/CameraInfo') and file.counts[topic]}
+    return tuple(s for s, topic in zip(('rgb', 'thermal'), frames.topics, strict=True)
+                 if topic.removesuffix('/compressed').rpartition('/')[0] not in there)
 
 
 def _find_range(info: SegmentInfo, manifest: dict[str, Any], sequence: Sequence) -> None:
@@ -270,20 +280,3 @@ def _after_text(head: bytes, at: int, order: str) -> int:
     """Return where the number after a text begins: at a multiple of 4, from byte 4 on."""
     length, = struct.unpack_from(f'{order}I', head, at)
     return at + 4 + -(-int(length) // 4) * 4
-
-
-def _is_held(partial: Path) -> bool:
-    """Whether a recorder is at work on a segment: on the last one of a recording that is locked.
-
-    The lock is looked for, not tried: a recorder that starts just then must get it.
-    """
-    name = partial.name.removesuffix(PARTIAL).rpartition('_')[0]
-    if max(partial.parent.glob(f'{name}_*{PARTIAL}'), key=natural_order, default=None) != partial:
-        return False
-    try:
-        number = (partial.parent / f'.{name}.lock').stat().st_ino
-        locks = [line.split() for line in Path('/proc/locks').read_text().splitlines()]
-    except OSError:
-        return False
-    return any('FLOCK' in words and words[-3].endswith(f':{number}') for words in locks
-               if len(words) > 3)

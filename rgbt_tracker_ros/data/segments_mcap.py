@@ -8,7 +8,7 @@ full: what a crash has left behind it is counted, and not believed. https://mcap
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 import os
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2.storage_mcap import decompress
 
+from rgbt_tracker_ros.data.segments_folder import moved
 from rgbt_tracker_ros.data.sequence import LayoutError
 
 MAGIC = b'\x89MCAP0\r\n'
@@ -77,12 +78,12 @@ class McapFile:
     `first_topics`: topics with messages, in the order of the first ones.
     """
 
-    def __init__(self, path: Path, note: Note | None = None, *, first_only: bool = False
+    def __init__(self, path: Path, note: Note | None = None, *, until: Collection[str] = ()
                  ) -> None:
         """Walk the file.
 
         :param note: is given the channel and the first bytes (up to HEAD) of every message.
-        :param first_only: go no farther than the first chunk with messages.
+        :param until: go no farther than the first chunk with messages of one of these types.
         :raises LayoutError: if the file can't be read, or is no MCAP file.
         """
         self.path = path
@@ -90,7 +91,7 @@ class McapFile:
         self.cut, self.left_out, self.chunks_left_out = '', 0, 0
         self._schemas: dict[int, tuple[str, str]] = {}
         self._rows: dict[str, array[int]] = {}
-        self._note, self._first_only = note, first_only
+        self._note, self._until = note, until
         self._file: int | None = None       # open while walking only
         self._key = object()                # of this file's chunks in _last
         try:
@@ -161,7 +162,12 @@ class McapFile:
         """
         if self._file is not None:
             return _read(self._file, offset, size)
-        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # the recorder was only not done yet when this was opened: no byte has changed since
+            self.path = moved(self.path.parent) / self.path.name
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             return _read(file, offset, size)
         finally:
@@ -187,7 +193,9 @@ class McapFile:
                     self._take(head, length, -1, at + 9 + 22)
                 elif opcode == _FOOTER:
                     return
-                if self._first_only and any(self._rows.values()):
+                if self._until and any(
+                        self._rows[c.topic] for c in self.channels.values()
+                        if c.kind in self._until):
                     break
             except _BROKEN as error:
                 self.whole, self.left_out = False, self.size - at

@@ -74,8 +74,8 @@ class PlaySource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The part of a recording that is played: `start` s in, for `duration` s (0: to the end);
-    within that, `count` pairs (0: all) from pair `first` on.
+    """The part of a recording that is played: from `start` s on, but not before pair `first`, as
+    far as `duration` s from `start` (0: to the end); of that at most `count` pairs (0: all).
     """
 
     start: float = 0.0
@@ -93,7 +93,7 @@ class Part:
         if self.duration:
             stop = min(stop, index(self.start + self.duration))
         if self.count:
-            stop = min(stop, self.first + self.count)
+            stop = min(stop, first + self.count)
         if first >= stop:
             raise ValueError(f'nothing to play: it would be pairs {first} to {stop - 1}' + (
                 '' if length is None else f', and there are {length}'))
@@ -185,7 +185,8 @@ def scene(seed: int, part: Part, **options: Any) -> PairsAtOnce:
     """
     config = SceneConfig()
     last = round((part.start + part.duration) * config.fps) if part.duration else 0
-    frames = max(last, part.first + part.count) or SCENE_FRAMES
+    begin = max(part.first, round(part.start * config.fps))
+    frames = max(last, begin + part.count if part.count else 0) or SCENE_FRAMES
     made = Scene(seed, SceneConfig(frames=frames))
     numbers = part.of(frames, lambda s: round(s * config.fps))
 

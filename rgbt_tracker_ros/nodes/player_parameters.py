@@ -154,7 +154,10 @@ def _of_layout(p: PlayerParameters) -> PlaySource:
     dataset = open_layout(p.layout, p.root, **options)
     if p.layout == 'recording' and not p.sequence:
         _refuse_for_bags(p)
-        joined = JoinedShots(list(dataset), p.part, decode=p.decode)
+        segments = [segment for segment in dataset if len(segment)]
+        if not segments:
+            raise ParameterError(f'{dataset.root}: no segment has a complete pair')
+        joined = JoinedShots(segments, p.part, decode=p.decode)
         if joined.shortened and p.stamps == 'recorded':
             raise ParameterError("stamps is 'recorded', and there are pauses between the segments "
                                  "that are left out; play one `sequence`, or use 'kept'")

@@ -22,8 +22,10 @@ PATIENCE = 10.0     # s that ~/stop waits for the disk
 class RecorderNode(Node):
     """See README for its topics, services and parameters.
 
-    The executor's thread receives and matches, and never waits for a disk; `Recorder` has a thread
-    of its own that does.
+    The executor's thread receives and matches; `Recorder` has a thread of its own that waits for
+    the disk. What is left are the services: ~/start locks and lists the folder in the executor's
+    thread, and ~/stop waits for the end of the last segment, PATIENCE at most. Images that come
+    meanwhile wait in the middleware, up to `image_depth`; a disk that hangs (NFS) holds ~/start.
     """
 
     def __init__(self, **options: Any) -> None:

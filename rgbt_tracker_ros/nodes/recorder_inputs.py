@@ -1,16 +1,13 @@
 """What the recorder listens to: bytes as they come, matched by their stamps."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
 from rclpy.duration import Infinite
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from rgbt_tracker_ros.data.image_messages import ImageError
 from rgbt_tracker_ros.msg import Track
@@ -18,6 +15,7 @@ from rgbt_tracker_ros.nodes.inputs import CameraInputs, transport_of
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.pairing import STREAMS, Match, PairingSettings
 from rgbt_tracker_ros.nodes.qos import ImageInput
+from rgbt_tracker_ros.nodes.recorder_infos import KIND, InfoInput
 from rgbt_tracker_ros.nodes.recorder_pairing import PatientMatcher
 from rgbt_tracker_ros.nodes.recorder_parameters import RecorderParameters
 from rgbt_tracker_ros.recording.raw_images import (
@@ -55,25 +53,39 @@ class RecorderInputs(CameraInputs):
         self._numbers: dict[str, int] = {}      # the newest by the publisher's count
         self._depth = parameters.image_depth
         self._sources: dict[str, Source] = {}
+        self._infos = [InfoInput(node, f'{s}/camera_info', partial(self._on_info, s))
+                       for s in STREAMS]
         super().__init__(node, parameters, notices, release=self._pair, jumped=self._jumped_back)
-        self._others = [self._listen(CameraInfo, f'{s}/camera_info', qos_profile_sensor_data,
-                                     partial(self._on_info, s)) for s in STREAMS]
-        if parameters.record_track:
-            self._others.append(self._listen(
-                Track, 'rgbt_tracker/track', QoSProfile(
-                    depth=50, reliability=ReliabilityPolicy.BEST_EFFORT), self._on_track))
+        self._track = node.create_subscription(
+            Track, 'rgbt_tracker/track', self._on_track, QoSProfile(
+                depth=50, reliability=ReliabilityPolicy.BEST_EFFORT),
+            raw=True) if parameters.record_track else None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of images that wait for their partners."""
+        return self._matcher.waiting_bytes
+
+    def look(self) -> None:
+        """Look after the subscriptions; to be called several times a second."""
+        super().look()
+        for info in self._infos:
+            info.look()
 
     def close(self) -> None:
         """Unsubscribe; pairs that are complete already are recorded."""
         super().close()
-        for subscription in self._others:
-            self._node.destroy_subscription(subscription)
+        for info in self._infos:
+            info.close()
+        if self._track is not None:
+            self._node.destroy_subscription(self._track)
         for match in self.matcher.poll(FAR):
             self._release(match)
         self._note_losses()
 
     def _match(self, parameters: Any, settings: PairingSettings) -> PatientMatcher[Item]:
-        self._matcher: PatientMatcher[Item] = PatientMatcher(settings)
+        self._matcher: PatientMatcher[Item] = PatientMatcher(
+            settings, lambda item: len(item.message.data), parameters.queue_bytes)
         return self._matcher
 
     def _subscribe(self, stream: str, parameters: Any) -> ImageInput:
@@ -119,6 +131,12 @@ class RecorderInputs(CameraInputs):
 
     def _pair(self, match: Match[Item]) -> None:
         assert match.rgb is not None and match.thermal is not None and match.skew is not None
+        if not (match.rgb.message.received and match.thermal.message.received):
+            # a time of 0 would be written as if the recording had begun in 1970
+            self._notices.warn('no clock', 'use_sim_time is true and nothing has come on /clock: '
+                               'no pair is recorded until it does; play with --clock, or set '
+                               'use_sim_time to false')
+            return
         self._recorder.put_pair(RecordedPair(
             match.rgb.message, match.thermal.message, (match.rgb.image, match.thermal.image),
             match.stamp, match.skew))
@@ -127,20 +145,16 @@ class RecorderInputs(CameraInputs):
         self._notices.warn('clock', f'{text}: a new segment begins')
 
     def _on_info(self, stream: str, data: bytes, info: dict[str, int]) -> None:
-        source = self._source_of(f'{stream}/camera_info', 'sensor_msgs/msg/CameraInfo')
+        source = self._source_of(f'{stream}/camera_info', KIND)
         self._recorder.put_info(stream, self._received(source, data, info))
 
     def _on_track(self, data: bytes, info: dict[str, int]) -> None:
         source = self._source_of('rgbt_tracker/track', 'rgbt_tracker_ros/msg/Track')
         self._recorder.put_track(self._received(source, data, info))
 
-    def _listen(self, kind: type, topic: str, qos: QoSProfile,
-                callback: Callable[[bytes, dict[str, int]], None]) -> Subscription:
-        return self._node.create_subscription(kind, topic, callback, qos, raw=True)
-
     def _received(self, source: Source, data: bytes, info: dict[str, int]) -> Received:
         """Note when a message came and was sent: as `ros2 bag record` does, by the system's clock,
-        or by /clock where that is the time.
+        or by /clock where that is the time (0 before anything has come there).
         """
         clock = self._node.get_clock()
         if clock.ros_time_is_active:

@@ -1,6 +1,8 @@
 """Pairing for files: nobody waits for a pair, so it is decided by what came, never by a guess."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rgbt_tracker_ros.nodes.pairing import (
     STREAMS,
     THERMAL,
@@ -24,8 +26,15 @@ class PatientMatcher(PairMatcher[T]):
     order: what has been passed will not come.
     """
 
-    def __init__(self, settings: PairingSettings | None = None) -> None:
+    def __init__(self, settings: PairingSettings | None = None,
+                 size: Callable[[T], int] = lambda _: 0, limit: int = 0) -> None:
+        """Prepare.
+
+        :param size: bytes of an image. :param limit: of all that wait; beyond it the oldest are
+            given up: a deadline alone bounds the time, not the memory.
+        """
         super().__init__(settings)
+        self._size, self._limit = size, limit
         self.lost: list[tuple[str, T]] = []     # (stream, image); whoever reads it may empty it
 
     def add(self, stream: str, stamp: int, item: T, now: int) -> list[Match[T]]:
@@ -46,6 +55,11 @@ class PatientMatcher(PairMatcher[T]):
     def awaited(self, stream: str) -> bool:
         """Whether it pays to wait: always, up to the deadline."""
         return True
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that are held back."""
+        return sum(self._size(item) for _, item in self._waiting())
 
     def _waiting(self) -> list[tuple[str, T]]:
         return [(stream, entry.item) for stream in STREAMS for entry in self._queues[stream]]
@@ -87,3 +101,11 @@ class PatientMatcher(PairMatcher[T]):
             return None
         entry = queue.popleft()
         return Match(None, entry.item, entry.stamp)
+
+    def _discard(self) -> None:
+        super()._discard()
+        excess = self.waiting_bytes - self._limit
+        while excess > 0:
+            oldest = min(filter(None, self._queues.values()), key=lambda queue: queue[0].arrived)
+            excess -= self._size(oldest.popleft().item)
+            self.unmatched += 1

@@ -47,10 +47,12 @@ class RecorderParameters:
                           choices=('none', 'lz4', 'zstd'))
     chunk_bytes: int = _p(4_194_304, 'written at a time', STOPPED, low=65_536, high=67_108_864)
     flush_interval: float = _p(1.0, 's after which a chunk is written though it is small: what a '
-                               'crash may cost', STOPPED, low=0.05, high=60)
+                               'process that is killed may cost; a power cut costs about 2 s '
+                               'more, and what the disk was still at', STOPPED, low=0.05, high=60)
     queue_bytes: int = _p(134_217_728, 'memory for pairs that wait for the disk; beyond it the '
-                          'newest pair is dropped, and counted', STOPPED, low=1_000_000,
-                          high=10**11)
+                          'newest pair is dropped, and counted; images may take as much again '
+                          'while they wait for partners, beyond it the oldest is given up',
+                          STOPPED, low=1_000_000, high=10**11)
     min_free_bytes: int = _p(1_000_000_000, 'what has to stay free on the disk: below it the '
                              'recorder does not start, and stops', STOPPED, low=0, high=10**15)
     max_total_bytes: int = _p(0, 'what all segments of this recording may take together; 0: no '
@@ -83,7 +85,7 @@ class RecorderParameters:
 
     use_rgb = use_thermal = True    # not parameters: a pair has both
     pairing = 'nearest'
-    pair_queue = 256                # images; pair_deadline is what bounds the wait
+    pair_queue = 256                # images; pair_deadline and queue_bytes bound the wait
 
     @classmethod
     def build(cls, values: Mapping[str, object]) -> RecorderParameters:

@@ -113,6 +113,7 @@ class RecorderReporter:
             msg.skipped, msg.dropped = sum(recorder.skipped.values()), recorder.dropped
             msg.unmatched, msg.invalid = recorder.tally.total('unmatched'), recorder.invalid
             msg.queued_bytes, msg.free_bytes = recorder.queued_bytes, recorder.free_bytes
+            msg.queued_bytes += recording.inputs.waiting_bytes if recording.inputs else 0
             if self._past and (passed := monotonic() - self._past[0].time):
                 msg.bytes_per_second = max(0.0, (msg.bytes - self._past[0].bytes) / passed)
         if (inputs := recording.inputs) is not None:

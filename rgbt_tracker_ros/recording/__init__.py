@@ -19,20 +19,24 @@ DIR/
 Numbers have four digits or more and only grow: a new start goes on after the highest one there is,
 `.partial` included. A `.partial` that nobody writes is kept (the next start takes its `reserve`
 away), but for keep-newest, to which it is a segment like any other; where the process was killed
-within its first moment it has no MCAP file, or an empty one. Folders become NAME_0000 by one
-rename, when all in them is on the disk (fsync): so they are whole after a power cut too. Segments
-may be deleted or moved one by one: each stands for itself.
+within its first moment it has no MCAP file, or one without an image. Folders become NAME_0000 by
+one rename, when all in them is on the disk (fsync): so they are whole after a power cut too.
+Segments may be deleted or moved one by one, while others are recorded too: each stands for itself.
 
 **The MCAP file.** Profile `ros2`; schemas `ros2msg` with all that they depend on; channels `cdr`
 with rosbag2's metadata (`offered_qos_profiles`, `topic_type_hash`). Schemas and channels stand
-before the first chunk, all messages are in chunks; a chunk is closed at `chunk_bytes`, and after
-`flush_interval` s in any case, and is then with the operating system. Up to four topics:
+outside of chunks, those of the cameras before the first one; all messages are in chunks. A chunk
+is closed at `chunk_bytes`, and after `flush_interval` s in any case, and is then with the
+operating system: a process that is killed loses what came after that. A power cut, or a kernel
+that dies, loses what was not on the disk: chunks of the segment being written are put there every
+2 s (fdatasync), which takes as long as the disk needs. Up to five topics:
 
 - the two cameras, sensor_msgs/msg/Image or CompressedImage: the bytes that came, untouched. Only
   pairs: the RGB image and right after it its thermal partner, both with the MCAP `sequence` number
   of the pair, 0, 1, 2 ... in each segment. So a reader needs no matching: equal `sequence` on the
   two topics is a pair. RGB stamps ascend strictly within a segment.
-- their camera_info, where published: once, before the first pair; again only when it changed.
+- their camera_info, where published: once, before the first pair, with that pair's times (it may
+  have come long before); again only when it changed, with its own.
 - the tracker's ~/track, where it runs: as it came. A track's header stamp is that of the RGB image
   it is about; with gates there are tracks without a pair, and at a cut the track of the last pair
   may be in the next segment. Of camera_info and tracks `sequence` counts per topic and segment.

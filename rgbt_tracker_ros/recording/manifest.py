@@ -97,8 +97,9 @@ class Manifest:
 
     def add_received(self, time: int) -> None:
         """Take note of a message's log_time."""
-        self.first_received = min(time, self.first_received or time)
-        self.last_received = max(time, self.last_received or time)
+        first, last = self.first_received, self.last_received
+        self.first_received = time if first is None else min(time, first)
+        self.last_received = time if last is None else max(time, last)
 
     def add_tally(self, counts: Counter[tuple[str, str]], lost: list[Lost]) -> None:
         """Take over what `Tally.take` gives."""

@@ -100,7 +100,11 @@ class Place:
         return at.f_bavail * at.f_frsize
 
     def delete(self, segment: Stored) -> bool:
-        """Delete a segment as a whole, if it is one of this recording by its manifest too."""
+        """Delete a segment as a whole, if it is one of this recording by its manifest too; return
+        whether it is gone.
+
+        :raises OSError: if it can't be deleted.
+        """
         try:
             manifest = json.loads((segment.path / 'manifest.json').read_text(encoding='utf-8'))
             if manifest['recording'] != self.recording:
@@ -109,7 +113,10 @@ class Place:
             return False
         # half a segment must never look like a whole one
         doomed = self.directory / f'.{segment.path.name}.deleting'
-        segment.path.rename(doomed)
+        try:
+            segment.path.rename(doomed)
+        except FileNotFoundError:       # somebody was quicker
+            return True
         shutil.rmtree(doomed)
         return True
 

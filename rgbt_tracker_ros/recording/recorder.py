@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 import errno
 from pathlib import Path
 from threading import Condition, Thread
@@ -14,13 +14,12 @@ from rgbt_tracker_ros.data.image_messages import ImageError
 from rgbt_tracker_ros.recording.gates import Gates, GateSettings
 from rgbt_tracker_ros.recording.manifest import Manifest, StreamCounts
 from rgbt_tracker_ros.recording.place import Place, RecordingError, Stored
+from rgbt_tracker_ros.recording.room import STOP_FIX, SUMMARY, Room
 from rgbt_tracker_ros.recording.segment import Received, RecordedPair, Segment
 from rgbt_tracker_ros.recording.tally import Tally
 
 BACK = 500_000_000          # ns; a receive time that goes back by more is a clock that was set
 TRACK_SHARE = 1 << 20       # bytes of the queue that tracks may take
-SUMMARY = 1 << 16           # bytes that a file needs at its end, about
-STOP_FIX = 'free some space, then call ~/start'
 Item: TypeAlias = 'tuple[str, RecordedPair | Received | None]'
 
 
@@ -29,6 +28,7 @@ class RecorderSettings:
     """What the recorder node's parameters of these names say; times in ns, sizes in bytes.
 
     `offset`: what was added to thermal stamps, to be noted. `recorder`: the node's name, likewise.
+    `sync_interval`: after which what was written is put on the disk, for the case of a power cut.
     """
 
     directory: Path
@@ -38,6 +38,7 @@ class RecorderSettings:
     segment_duration: int = 300_000_000_000
     chunk_bytes: int = 4 << 20
     flush_interval: int = 1_000_000_000
+    sync_interval: int = 2_000_000_000
     compression: str = 'none'
     queue_bytes: int = 128 << 20
     min_free_bytes: int = 0
@@ -56,7 +57,9 @@ class Recorder:
 
     def __init__(self, settings: RecorderSettings, changed: Callable[[], None] = lambda: None
                  ) -> None:
-        """Look for room, and start.
+        """Lock the recording, look for room, and start. Old segments are deleted by the thread.
+
+        Locking and looking wait for the disk, in the caller's thread.
 
         :raises RecordingError: if it can't be recorded there; nothing was written then.
         """
@@ -71,20 +74,22 @@ class Recorder:
         self._gates = Gates(settings.gates)
         self._segment: Segment | None = None
         self._place = Place(settings.directory, settings.recording)
+        self._room = Room(self._place, settings.min_free_bytes, settings.max_total_bytes,
+                          settings.keep_newest)
         try:
-            self._look_at_free()
-            there = self._place.segments()
-            self._stored = [(s, s.size) for s in there]
-            self._make_room(settings.chunk_bytes)
+            self._next = self._room.survey()
+            if not settings.keep_newest:
+                self._room.make(0, settings.chunk_bytes)
         except OSError as error:
             self._place.release()
             raise RecordingError(f'{settings.directory}: {error.strerror}') from error
         except RecordingError:
             self._place.release()
             raise
-        self._next = there[-1].number + 1 if there else 0
-        self._infos: dict[str, Received] = {}
-        self._flushed = monotonic()
+        self._known: dict[str, bytes] = {}          # the newest camera_info that was put
+        self._infos: dict[str, Received] = {}       # and that was taken from the queue
+        self._came = 0      # ns, when the segment's last pair was received
+        self._flushed = self._synced = monotonic()
         self._noted: Counter[str] = Counter()       # of `skipped`, what manifests have told
         self._queue: deque[Item] = deque()
         self._queued = self._queued_tracks = 0
@@ -106,11 +111,8 @@ class Recorder:
 
     @property
     def free_bytes(self) -> int:
-        """Bytes that are free on that disk; 0 when the folder is gone."""
-        try:
-            return self._place.free
-        except OSError:
-            return 0
+        """Bytes that were free on that disk lately; 0 when the folder was gone."""
+        return self._room.free
 
     @property
     def segment(self) -> str:
@@ -145,10 +147,10 @@ class Recorder:
 
     def put_info(self, stream: str, message: Received) -> None:
         """Take a camera_info of 'rgb' or 'thermal', of which the newest counts."""
-        known = self._infos.get(stream)
-        if known is not None and known.data[12:] == message.data[12:]:
+        known = self._known.get(stream)
+        if known is not None and known[12:] == message.data[12:]:
             return
-        self._infos[stream] = message
+        self._known[stream] = message.data
         with self._wake:
             self._queue.append((f'info {stream}', message))
 
@@ -177,6 +179,7 @@ class Recorder:
 
     def _run(self) -> None:
         try:
+            self._require(self._settings.chunk_bytes)
             while True:
                 kind, item = self._take()
                 if kind == 'stop':
@@ -197,6 +200,7 @@ class Recorder:
                 self._segment.abandon()
                 self._segment = None
             self._place.release()
+            self._room.note()
             self._changed()
 
     def _fail(self, reason: str) -> None:
@@ -225,20 +229,38 @@ class Recorder:
     def _handle(self, kind: str, item: RecordedPair | Received | None) -> None:
         if isinstance(item, RecordedPair):
             self._take_pair(item)
-        elif item is not None and self._segment is not None:
-            if kind == 'track':
-                self._segment.add_track(item)
-                self.tracks += 1
-            else:
-                self._segment.add_info(kind.removeprefix('info '), item)
         elif kind == 'split':
             self._close('split')
-        if self._segment is not None:
-            now = monotonic()
-            if (now - self._flushed) * 1e9 >= self._settings.flush_interval:
-                self._flushed = now
+        elif item is not None:
+            self._take_beside(kind, item)
+        now = monotonic()
+        if (now - self._flushed) * 1e9 >= self._settings.flush_interval:
+            self._flushed = now
+            if self._segment is None:
+                self._room.note()
+            else:
                 self._segment.flush()
                 self._look(0)
+        if self._segment is not None and (
+                now - self._synced) * 1e9 >= self._settings.sync_interval:
+            self._synced = now
+            self._segment.sync_behind()
+
+    def _take_beside(self, kind: str, item: Received) -> None:
+        """Take a track or a camera_info."""
+        if kind != 'track':
+            self._infos[kind.removeprefix('info ')] = item
+        if (segment := self._segment) is None:
+            return
+        began = segment.manifest.first_received
+        assert began is not None
+        if item.received < began - BACK:
+            return      # the clock was set back: it is of the segment that the next pair opens
+        if kind == 'track':
+            segment.add_track(item)
+            self.tracks += 1
+        else:
+            segment.add_info(kind.removeprefix('info '), item)
 
     def _take_pair(self, pair: RecordedPair) -> None:
         try:
@@ -256,6 +278,7 @@ class Recorder:
         assert self._segment is not None
         before = self._segment.size
         self._segment.add_pair(pair)
+        self._came = pair.received
         self.pairs += 1
         self.bytes += self._segment.size - before
 
@@ -266,9 +289,8 @@ class Recorder:
             return ''
         manifest = segment.manifest
         assert manifest.first_stamp is not None and manifest.last_stamp is not None
-        assert manifest.last_received is not None
-        received = max(pair.rgb.received, pair.thermal.received)
-        if pair.stamp <= manifest.last_stamp or received < manifest.last_received - BACK:
+        # with the last pair: camera_info and tracks may be of before the clock was set back
+        if pair.stamp <= manifest.last_stamp or pair.received < self._came - BACK:
             return 'clock'
         if segment.size + pair.size + SUMMARY > settings.segment_bytes:
             return 'size'
@@ -285,39 +307,25 @@ class Recorder:
         if segment is not None and segment.vanished:
             segment.abandon()
             self._segment = None
+            self._room.note()
             raise RecordingError(f'{segment.partial} has vanished; put the disk back, then call '
                                  '~/start')
         if segment is not None and segment.full:
             self._close('disk')
             raise RecordingError(f'the disk of {settings.directory} is full; {STOP_FIX}')
-        self._look_at_free()
-        self._make_room(more)
+        self._require(more)
 
-    def _look_at_free(self) -> None:
-        settings = self._settings
-        if (free := self._place.free) < settings.min_free_bytes:
-            self._close('disk')
-            raise RecordingError(f'{free:,} bytes are free in {settings.directory}, fewer than '
-                                 f'min_free_bytes ({settings.min_free_bytes:,}); {STOP_FIX}')
+    def _require(self, more: int) -> None:
+        """See to it that there is room for `more` bytes.
 
-    def _make_room(self, more: int) -> None:
-        """Keep to max_total_bytes: by deleting the oldest segments, or by giving up."""
-        limit, segment = self._settings.max_total_bytes, self._segment
-        if not limit:
-            return
-        own = segment.size if segment else 0
-        room = limit - own - more - SUMMARY - sum(size for _, size in self._stored)
-        if room < 0 and self._settings.keep_newest:
-            for entry in list(self._stored):
-                if room < 0 and self._place.delete(entry[0]):
-                    self._stored.remove(entry)
-                    room += entry[1]
-        if room < 0:
+        :raises RecordingError: if there is not; the segment is closed then.
+        """
+        try:
+            self._room.look()
+            self._room.make(self._segment.size if self._segment else 0, more)
+        except RecordingError:
             self._close('disk')
-            raise RecordingError(
-                f'{limit - room - more - SUMMARY:,} bytes of {self._settings.recording!r} are in '
-                f'{self._settings.directory}, and max_total_bytes is {limit:,}; delete segments, '
-                'or set when_full to delete_oldest, then call ~/start')
+            raise
 
     def _open(self, pair: RecordedPair) -> None:
         settings, number = self._settings, self._next
@@ -332,8 +340,13 @@ class Recorder:
         self._segment = Segment(folder, manifest, settings.chunk_bytes, pair.size)
         self._next = number + 1
         self._flushed = monotonic()
-        for stream, info in list(self._infos.items()):
-            self._segment.add_info(stream, info)
+        # An info may have come long before, by a clock that was set since: with its own times the
+        # segment would begin then, for everyone who goes by them.
+        first = min(pair.rgb, pair.thermal, key=lambda m: m.received)
+        self._segment.announce([i.source for i in self._infos.values()], pair)
+        for stream, info in self._infos.items():
+            self._segment.add_info(stream, replace(
+                info, received=first.received, published=first.published))
         self._changed()
 
     def _close(self, reason: str) -> None:
@@ -344,7 +357,7 @@ class Recorder:
         segment.manifest.skipped, self._noted = skipped - self._noted, skipped
         segment.manifest.add_tally(*self.tally.take())
         self._segment = None
-        whole = Stored(segment.manifest.segment, segment.close(reason))
-        self._stored.append((whole, whole.size))
+        whole, size = segment.close(reason)     # the size is asked before others see it
+        self._room.add(Stored(segment.manifest.segment, whole), size)
         self.segments += 1
         self._changed()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import errno
 import os
 from pathlib import Path
+from threading import Thread
 from typing import TypeAlias
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -18,7 +19,8 @@ class ReservedFile:
     for the worst case: when the disk is full that one goes, and writing goes on in its place.
 
     What is written goes to the disk as steadily as it comes and does not stay in the page cache:
-    images would push everything else out of it, and `sync` would take seconds at the end.
+    images would push everything else out of it, and `sync` would take seconds at the end. What a
+    power cut leaves of it is certain only up to the last `sync_behind` that is done.
     """
 
     def __init__(self, path: Path, reserve: Path, size: int) -> None:
@@ -31,6 +33,9 @@ class ReservedFile:
         self.full = False       # the reserve was needed: it is time to stop
         self._reserve = reserve
         self._steady = 0        # up to there the kernel was asked to write
+        self._synced = 0        # up to there it was asked to have written
+        self._syncing: Thread | None = None
+        self._lost: OSError | None = None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         kept = os.open(reserve, flags, 0o644)
         try:
@@ -73,6 +78,37 @@ class ReservedFile:
         :raises OSError: if it can't be written there.
         """
         os.fsync(self._file)
+        if self._syncing is not None:
+            self._syncing.join()
+        self._require_kept()
+
+    def sync_behind(self) -> None:
+        """Have all that is written so far put on the disk, in a thread of its own: a disk that
+        pauses for seconds holds nobody up meanwhile. Does nothing where that is still going on.
+
+        :raises OSError: if it could not be written there since the last call.
+        """
+        self._require_kept()
+        if self._synced == self.position or (
+                self._syncing is not None and self._syncing.is_alive()):
+            return
+        self._synced = self.position
+        # a descriptor of its own, which outlives `close`
+        self._syncing = Thread(target=self._sync, args=(os.dup(self._file),), name='sync',
+                               daemon=True)
+        self._syncing.start()
+
+    def _sync(self, file: int) -> None:
+        try:
+            os.fdatasync(file)
+        except OSError as error:
+            self._lost = error      # the kernel tells it once: `sync` would not hear of it
+        finally:
+            os.close(file)
+
+    def _require_kept(self) -> None:
+        if self._lost is not None:
+            raise self._lost
 
     @property
     def vanished(self) -> bool:

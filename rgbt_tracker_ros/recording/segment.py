@@ -10,7 +10,7 @@ from rgbt_tracker_ros.recording.bag_metadata import Topic, describe, dump
 from rgbt_tracker_ros.recording.definitions import definition_of
 from rgbt_tracker_ros.recording.manifest import Manifest, calibration_hash
 from rgbt_tracker_ros.recording.mcap_file import McapFile
-from rgbt_tracker_ros.recording.place import PARTIAL, RESERVE
+from rgbt_tracker_ros.recording.place import PARTIAL, RESERVE, Stored
 from rgbt_tracker_ros.recording.raw_images import RawCompressed, RawImage
 from rgbt_tracker_ros.recording.reserved_file import ReservedFile, sync_folder, write_durably
 
@@ -51,6 +51,11 @@ class RecordedPair:
         """Bytes of both messages."""
         return len(self.rgb.data) + len(self.thermal.data)
 
+    @property
+    def received(self) -> int:
+        """When it was complete, ns."""
+        return max(self.rgb.received, self.thermal.received)
+
 
 @dataclass(slots=True)
 class _Open:
@@ -73,16 +78,23 @@ class Segment:
         self.partial = folder.with_name(folder.name + PARTIAL)
         self._topics: dict[str, _Open] = {}
         self.partial.mkdir()
+        stream: ReservedFile | None = None
         try:
             manifest.write(self.partial)
-            self._stream = ReservedFile(self.partial / manifest.file, self.partial / RESERVE,
-                                        2 * chunk_bytes + pair_bytes + LARGEST)
+            stream = ReservedFile(self.partial / manifest.file, self.partial / RESERVE,
+                                  2 * chunk_bytes + pair_bytes + LARGEST)
+            # what is in a file is lost by a power cut where its name is not on the disk
+            sync_folder(self.partial)
+            sync_folder(self.partial.parent)
         except OSError:
+            if stream is not None:
+                stream.close()
             for path in self.partial.iterdir():
                 path.unlink()
             self.partial.rmdir()
             raise
-        self._mcap = McapFile(self._stream, chunk_bytes, manifest.compression)
+        self._stream = stream
+        self._mcap = McapFile(stream, chunk_bytes, manifest.compression)
 
     @property
     def size(self) -> int:
@@ -98,6 +110,13 @@ class Segment:
     def vanished(self) -> bool:
         """Whether the file is no longer where it was made."""
         return self._stream.vanished
+
+    def announce(self, others: Sequence[Source], pair: RecordedPair) -> None:
+        """Put topics in the head of the file, so that none ends the first chunk before there is a
+        pair in it: those of `others`, and of the pair.
+        """
+        for source in (*others, pair.rgb.source, pair.thermal.source):
+            self._of(source)
 
     def add_pair(self, pair: RecordedPair) -> None:
         """Write a pair, and the chunk if it has its size now."""
@@ -128,8 +147,16 @@ class Segment:
         """Hand what there is to the operating system."""
         self._mcap.flush()
 
-    def close(self, reason: str) -> Path:
-        """Complete all files, and name the folder as what it now is: whole. Return it.
+    def sync_behind(self) -> None:
+        """Begin to put on the disk what the operating system has, and don't wait for it.
+
+        :raises OSError: if that has failed since the last call.
+        """
+        self._stream.sync_behind()
+
+    def close(self, reason: str) -> tuple[Path, int]:
+        """Complete all files, and name the folder as what it now is: whole. Return it, and how
+        many bytes it has; where it is after that is for others to decide.
 
         :raises OSError: if that is impossible; what was written can then be read as far as it got.
         """
@@ -150,9 +177,10 @@ class Segment:
         manifest.state, manifest.reason, manifest.bytes = 'closed', reason, self._stream.position
         manifest.write(self.partial)
         sync_folder(self.partial)
+        size = Stored(manifest.segment, self.partial).size
         self.partial.rename(self.folder)
         sync_folder(self.folder.parent)
-        return self.folder
+        return self.folder, size
 
     def abandon(self) -> None:
         """Close the file as it is."""

@@ -1,9 +1,7 @@
 """`rgbt distill`: what is mined, trained, judged and handed over; how it stops and goes on."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 import json
 import os
 from pathlib import Path
@@ -11,13 +9,17 @@ import subprocess
 import sys
 
 from adaptation_kit import (
+    BOX,
     JUDGING,
     MINING,
-    SIZES,
     SURE,
     TRAINING,
+    fresh,
     main,
+    measured,
+    sequence,
     settings,
+    walk,
     write_recording,
     write_recordings,
     write_student,
@@ -26,11 +28,12 @@ import numpy as np
 import pytest
 from segments_kit import TRACK, Images, segment
 from test_distributed import free_port
-from tracker_kit import Oracle, moved, scene
+import torch
+from tracker_kit import moved, scene
 
-from rgbt_tracker_ros.adaptation import cli, judging, mining, report, run
+from rgbt_tracker_ros.adaptation import cli, mining, report, run, search
 from rgbt_tracker_ros.adaptation.blend import blended
-from rgbt_tracker_ros.adaptation.judging import Judge, JudgingSettings, Measured, difference
+from rgbt_tracker_ros.adaptation.judging import Judge, JudgingSettings, Measured, Verdict
 from rgbt_tracker_ros.adaptation.mining import (
     MiningSettings,
     follow,
@@ -41,10 +44,11 @@ from rgbt_tracker_ros.adaptation.mining import (
 )
 from rgbt_tracker_ros.adaptation.overrides import as_text, chosen
 from rgbt_tracker_ros.adaptation.run import SHARES, Adaptation
+from rgbt_tracker_ros.adaptation.search import Search
 from rgbt_tracker_ros.adaptation.split import split
 from rgbt_tracker_ros.data.layouts import open_layout
 from rgbt_tracker_ros.data.pseudo_tracks import PseudoTrack, read_tracks
-from rgbt_tracker_ros.data.sequence import LayoutError, Sequence
+from rgbt_tracker_ros.data.sequence import LayoutError
 from rgbt_tracker_ros.distillation.devices import make_fabric
 from rgbt_tracker_ros.distillation.graph import Graph
 from rgbt_tracker_ros.distillation.recipe import load_recipe
@@ -57,7 +61,6 @@ from rgbt_tracker_ros.tracking.tracker import Tracker
 from rgbt_tracker_ros.types import Box, Pair
 
 KIT = Path(__file__).with_name('adaptation_kit.py')
-BOX = Box(100, 80, 40, 40)
 
 
 @pytest.fixture(scope='module')
@@ -109,35 +112,6 @@ def test_what_can_not_be_split_is_refused(lengths, share, kind, text):
 
 
 # --- mining
-
-class Frames(list):
-    """Pairs in memory."""
-
-    pair = list.__getitem__
-
-
-def sequence(pairs: list[Pair], name: str = 'walk') -> Sequence:
-    return Sequence(name, Frames(pairs), np.empty((0, 4)), np.empty(0, np.int64))
-
-
-def fresh(logit: float = Oracle.logit) -> Callable[[], Tracker]:
-    oracle = Oracle()
-    oracle.logit = logit
-    return partial(Tracker, oracle, TrackerConfig())
-
-
-def walk(length: int = 12, decoy: Box | None = None) -> list[Pair]:
-    """A white square that goes to the right, and a gray one that the oracle is blind to."""
-    pairs = []
-    for i in range(length):
-        pair = scene(moved(BOX, (3, 1), i), (320, 240), number=i)
-        if decoy is not None:
-            x, y, w, h = map(int, decoy.as_tuple())
-            for image in (pair.rgb, pair.thermal):
-                image[y:y + h, x:x + w] = 150
-        pairs.append(pair)
-    return pairs
-
 
 def mined(pairs: list[Pair], make=None, taken=(), **changes) -> list[PseudoTrack]:
     chosen_ = replace(MiningSettings(every=6, length=6), **changes)
@@ -222,97 +196,62 @@ def test_recorded_tracks_are_those_of_which_it_was_sure(tmp_path, monkeypatch):
 
 
 def test_no_track_crosses_the_border_of_what_is_kept_aside(tmp_path, student):
-    made = write_recordings(tmp_path / 'r', 2, 24, tracks=True)
+    made = write_recordings(tmp_path / 'r', 2, 100, tracks=True)
     one = Adaptation(settings(student, made, tmp_path / 'work'))
     assert one.split.held_part == (0.8, 1.0)
     found = one.mine(make_fabric('cpu'))
-    sides = [{bool(n >= 19) for n in t.frames} for t in found]
+    sides = [{bool(n >= 80) for n in t.frames} for t in found]
     assert all(len(side) == 1 for side in sides)
     assert {True} in sides and {False} in sides
     # those that were recorded, and those that were found now
-    assert any(t.boxes[0][1:].tolist() == [5, 10, 8] and len(t) == 19 for t in found)
+    assert any(t.boxes[0][1:].tolist() == [5, 10, 8] and len(t) == 80 for t in found)
     assert any(len(t) <= MINING.length and t.boxes[0][1:].tolist() != [5, 10, 8] for t in found)
 
 
-# --- judging
+# --- the search through all recordings
 
-def measured(tracking: float = 0.5, finding: float = 0.5, kept: float = 0.8,
-             spread: float = 0.0) -> Measured:
-    """Overlaps of 40 samples, half of them above these means by `spread`, half below."""
-    return Measured(*(v + spread * np.tile((1.0, -1.0), 20) for v in (tracking, finding, kept)))
-
-
-def test_a_difference_by_hand():
-    found = difference(np.array([0.5, 0.3, 0.4]), np.array([0.6, 0.4, 0.5]))
-    assert asdict(found) == pytest.approx(
-        {'old': 40, 'new': 50, 'gain': 10, 'low': 10, 'high': 10})
-    # of means of n values with deviation s, 95 % lie within 1.960 s / sqrt(n)
-    d = np.random.default_rng(0).normal(0.02, 0.1, 400)
-    found = difference(np.full(400, 0.5), 0.5 + d)
-    assert found.gain == pytest.approx(100 * d.mean())
-    assert found.high - found.low == pytest.approx(2 * 1.960 * 100 * d.std() / 20, rel=0.05)
-    assert set(asdict(difference(np.empty(0), np.empty(0))).values()) == {0.0}
+def searched(**changes) -> Search:
+    """A search through three walks, of which the second is too short for a start."""
+    walks = [sequence(walk(n), f'w{n}') for n in (24, 2, 13)]
+    return Search(walks, [[range(len(w))] for w in walks],
+                  replace(MiningSettings(every=6, length=6), **changes))
 
 
-def test_two_measures_together_are_surer_than_each():
-    """Means weighed by their variances, less 1.645 standard errors of that."""
-    rng = np.random.default_rng(1)
-    a, b = (rng.normal(0, s, 200) for s in (0.5, 0.2))
-    a, b = a - a.mean() + 0.06, b - b.mean() + 0.02
-    sure = [200 / g.var() for g in (a, b)]
-    expected = (sure[0] * 0.06 + sure[1] * 0.02) / sum(sure) - 1.645 / sum(sure) ** 0.5
-    assert judging.least_gain(a, b) == pytest.approx(expected, abs=1e-4)
-    assert judging.least_gain(b) == pytest.approx(0.02 - 1.645 * b.std() / 200 ** 0.5, abs=1e-4)
-    assert judging.least_gain() == 0 and judging.least_gain(np.zeros(5)) <= 0
+def test_starts_are_spread_where_there_are_more_than_may_be():
+    every = [(0, 0), (0, 6), (0, 12), (0, 18), (2, 0), (2, 6)]
+    for most, expected in ((6, every), (3, [every[i] for i in (1, 3, 5)]), (1, [every[3]])):
+        found = searched(most=most)
+        assert [(place, through.start) for place, through in found.starts] == expected
+        assert found.capped == (most < 6)
 
 
-@pytest.fixture(scope='module')
-def judge() -> Judge:
-    return Judge([sequence(walk(16), 'a'), sequence(walk(20), 'b')], run.crops_of(
-        'adapt', {'s': build('student', **SIZES.as_dict())}),
-        JudgingSettings(windows=6, length=8, samples=6), part=(0.5, 1.0))
+def test_parts_and_processes_find_what_one_finds_at_once(tmp_path, monkeypatch):
+    alone = searched()
+    alone.run(fresh(), tmp_path / 'a')
+    [whole] = alone.files(tmp_path / 'a')
+    found = [t.sequence for t in read_tracks(whole)]
+    assert found == ['w24'] * 4 + ['w13'] * 2
+    monkeypatch.setattr(search, 'PART', 2)
+    several = searched()
+    files = several.files(tmp_path / 'b')
+    assert len(files) == 5      # 3 recordings and 6 starts
+    for rank in (1, 0):
+        several.run(fresh(), tmp_path / 'b', rank, 2)
+        assert sum(f.is_file() for f in files) == (2 if rank else 5)
+    parts = [t for file in files for t in read_tracks(file)]
+    assert [t.sequence for t in parts] == found
+    for a, b in zip(read_tracks(whole), parts, strict=True):
+        assert np.array_equal(a.frames, b.frames) and np.array_equal(a.boxes, b.boxes)
 
 
-@pytest.mark.parametrize('new, reason', [
-    (measured(0.6, 0.6), ''), (measured(0.6, 0.5), ''), (measured(0.5, 0.6), ''),
-    (measured(0.6, 0.6, 0.792), ''),
-    (measured(), 'not better beyond doubt: tracking [+]0.0, finding [+]0.0 points'),
-    (measured(0.4, 0.4), 'not better beyond doubt: tracking -10.0'),
-    (measured(0.51, 0.51, spread=0.1), 'not better beyond doubt'),
-    (measured(0.6, 0.45), 'better in one and worse in the other: tracking [+]10.0, finding -5.0'),
-    (measured(0.5, 0.6, 0.78), r'it forgets: -2.0 points on made-up scenes, where -1.0 are put')])
-def test_verdicts_and_their_reasons(judge, new, reason):
-    found = judge.verdict(measured(), new)
-    assert found.better == (reason == '')
-    if reason:
-        with pytest.raises(ValueError, match=reason):
-            raise ValueError(found.reason)
-    assert judging.Verdict.of(json.loads(json.dumps(found.as_dict()))) == found
-
-
-def test_all_students_are_judged_by_the_same_windows(judge, student, tmp_path):
-    assert 4 <= len(judge._windows) <= 6
-    for held, window, region in judge._windows:
-        assert len(held) // 2 <= window.start and window.stop <= len(held)
-        assert len(window) == 8 and region.x >= 0 and region.x + region.w <= 320
-    first, again = judge.measure(student), judge.measure(student)
-    assert all(np.array_equal(a, b) for a, b in zip(
-        asdict(first).values(), asdict(again).values(), strict=True))
-    assert len(first.tracking) == len(judge._windows)
-    assert len(first.finding) == len(first.kept) == 6
-    # as the shipped student was trained with, not as the recorded cameras show them
-    assert judge._made_up.batch(range(8))['made_up'].all()
-    verdict = judge.verdict(first, again)
-    assert not verdict.better and verdict.tracking.gain == verdict.finding.gain == 0
-    other = judge.measure(write_student(tmp_path / 'other.safetensors', 1))
-    assert not np.array_equal(other.kept, first.kept)
-
-
-def test_a_tracker_that_comes_back_scores_one():
-    pairs = walk(8)
-    there = judging._there_and_back
-    assert there(fresh(), sequence(pairs), range(8), BOX) > 0.8
-    assert there(fresh(), sequence(pairs[:4] + [scene(BOX, (300, 200))] * 2), range(6), BOX) == 0
+def test_a_long_search_says_how_long(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(search, 'perf_counter', iter(range(0, 10_000, 100)).__next__)
+    searched().run(fresh(), tmp_path)
+    assert 'tracks from 6 starts, about 2 minutes; fewer by --set mining.most=N' in \
+        capsys.readouterr().out
+    monkeypatch.setattr(search, 'perf_counter', lambda: 0.0)
+    searched().run(fresh(), tmp_path / 'b')
+    assert not capsys.readouterr().out
 
 
 # --- blend, report
@@ -335,17 +274,34 @@ def test_another_network_is_not_blended(tmp_path, student):
         blended(student, new, 0.5)
 
 
-def test_the_report_has_figures_and_a_picture(tmp_path, judge):
-    verdicts = {share: judge.verdict(measured(), measured(0.6, finding))
-                for share, finding in ((1.0, 0.4), (0.5, 0.6))}
-    lines = report.table(verdicts).splitlines()
+def verdicts(*findings: float) -> dict[float, Verdict]:
+    """Return what a judge says of students that gain 10 points in tracking, and find so well."""
+    judge = Judge.__new__(Judge)
+    judge.settings = JUDGING
+    return judge.verdicts(measured(), {share: measured(0.6, finding) for share, finding in zip(
+        SHARES, findings, strict=True)})
+
+
+def test_the_report_has_figures(tmp_path):
+    lines = report.table(verdicts(0.4, 0.6, 0.6)).splitlines()
     assert lines[1].startswith('100% of the way: refused: on the recordings') and \
-        lines[5] == '50% of the way: better'
+        lines[5] == '75% of the way: better; by chance alone as much in 0.4% of cases'
     assert '50.0   60.0   +10.0 (+10.0 to +10.0)' in lines[6]
-    for share in (0.5, None):
-        report.draw(tmp_path / 'report.png', verdicts, share)
-        assert (tmp_path / 'report.png').read_bytes()[:4] == b'\x89PNG'
+
+
+@pytest.mark.parametrize('share', [*SHARES, None])
+def test_the_picture_shows_every_student(tmp_path, monkeypatch, share):
+    from matplotlib.axes import Axes
+    drawn, bar = [], Axes.bar
+    monkeypatch.setattr(Axes, 'bar', lambda self, *a, **k: drawn.append(
+        (k['label'], k['color'])) or bar(self, *a, **k))
+    report.draw(tmp_path / 'report.png', verdicts(0.4, 0.6, 0.6), share)
+    assert (tmp_path / 'report.png').read_bytes()[:4] == b'\x89PNG'
     assert [p.name for p in tmp_path.iterdir()] == ['report.png']
+    labels, colours = zip(*drawn, strict=True)
+    assert labels == ('old student', *(
+        f'new, {a:.0%} of the way{" (chosen)" * (a == share)}' for a in SHARES))
+    assert len(set(colours)) == 4
 
 
 # --- overrides
@@ -418,6 +374,7 @@ def adapted(tmp_path_factory, student, recordings) -> Path:
     """What comes out where nothing goes wrong."""
     out = tmp_path_factory.mktemp('adapted') / 'new.safetensors'
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, 'PART', 3)
         patch.setattr(TrainLog, 'plot', lambda self: None)
         fake(patch, 0.1)
         assert command(student, recordings, out) == 0
@@ -430,10 +387,15 @@ def test_a_better_student_is_handed_over(adapted, student, recordings):
     tracker.init(pair, Box(16, 22, 20, 20))
     assert tracker.update(pair).box.w > 0
     _, info = checkpoint.load(adapted)
-    assert info['adapted'] == {'from': checkpoint.sha256_of(student), 'share': 1.0, 'pairs': 60,
+    assert info['adapted'] == {'from': checkpoint.sha256_of(student), 'share': 1.0, 'pairs': 160,
                                'tracking': 10.0, 'finding': 0.0, 'kept': 0.0}
     assert info['recipe'] == 'recipe' and info['held_out']['samples'] == 8
     work = adapted.with_suffix('.work')
+    # what was judged, and nothing but what was found is added
+    judged, said = checkpoint.load(work / 'blend_1.safetensors')
+    assert {k: v for k, v in info.items() if k != 'adapted'} == said
+    given = checkpoint.load(adapted)[0].state_dict()
+    assert all(torch.equal(v, given[k]) for k, v in judged.state_dict().items())
     assert (work / 'report.png').is_file() and not left(adapted.parent)
     tracks = read_tracks(work / 'tracks.csv')
     assert {t.sequence for t in tracks} == {f'walk_{k:04}' for k in range(5)}
@@ -449,7 +411,7 @@ def test_a_student_that_is_no_better_is_refused(tmp_path, student, recordings, m
     assert command(student, recordings, out) == 1
     assert out.read_bytes() == b'old' and not left(tmp_path)
     text = capsys.readouterr()
-    assert '60 pairs in 5 recordings, 1 of them kept aside' in text.out
+    assert '160 pairs in 5 recordings, 1 of them kept aside' in text.out
     assert '100% of the way: refused' in text.out
     assert 'is not written: on the recordings kept aside it is not better beyond' in text.err
     assert (tmp_path / 'new.work/report.png').is_file()
@@ -473,62 +435,85 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, at: int
 
 
 @pytest.mark.parametrize('owner, name, at', [
-    # 2 regions-starts a recording: in the third one
-    (run, 'mine', 6), (run, 'write_tracks', 6), (Graph, 'forward', 5), (Judge, 'measure', 2),
-    (checkpoint, 'save', 3), (report, 'draw', 1), (run, 'export', 4)],
+    # 2 regions-starts a recording: in the third one; parts are of a recording each
+    (search, 'mine', 6), (run, 'write_tracks', 1), (Graph, 'forward', 2), (Judge, 'measure', 2),
+    (checkpoint, 'save', 3), (report, 'draw', 1), (checkpoint, 'save', 8)],
     ids=['mining', 'tracks', 'training', 'judging', 'blending', 'report', 'handing over'])
 def test_what_was_stopped_goes_on_to_the_same_bytes(tmp_path, student, recordings, adapted,
                                                     monkeypatch, capsys, owner, name, at):
     out = tmp_path / 'new.safetensors'
+    monkeypatch.setattr(search, 'PART', 3)
     fake(monkeypatch, 0.1)
     with monkeypatch.context() as patch:
         calls = interrupt(patch, owner, name, at)
         assert command(student, recordings, out) == 130
     assert 'the same command goes on' in capsys.readouterr().err
-    assert not out.exists() and not left(tmp_path)
+    assert out.exists() == (name == 'draw') and not left(tmp_path)
     assert len(calls) == at
-    again = interrupt(monkeypatch, run, 'mine', -1)
+    again = interrupt(monkeypatch, search, 'mine', -1)
     measured_again = fake(monkeypatch, 0.1)
     assert command(student, recordings, out) == 0
     assert out.read_bytes() == adapted.read_bytes()
     tracks, others = (f.with_suffix('.work') / 'tracks.csv' for f in (out, adapted))
     assert tracks.read_bytes() == others.read_bytes()
     # what was finished is not done again: two of five recordings; all of them; the verdict
-    assert len(again) == {'mine': 6, 'write_tracks': 0}.get(name, 0)
-    assert bool(measured_again) == (name not in ('draw', 'export'))
+    assert len(again) == {'mine': 6}.get(name, 0)
+    assert bool(measured_again) == (name != 'draw' and at != 8)
 
 
 @pytest.mark.parametrize('more, text', [
     ('student', 'mined.json is of a run with student = '),
-    ('longer', 'mined.json is of a run with recordings.walk_0005 = nothing'),
+    ('shorter', 'is of a run with recording walk_0004, which is not in'),
     (('--held-out', '0.3'), 'mined.json is of a run with split'),
-    (('--set', 'mining.every=5'), 'with mining.every = 6, not 5; choose another --out'),
-    (('--seed', '1'), 'run.json is of a run with seed = 0'),
+    (('--set', 'mining.every=5'), 'with mining.every = 16, not 5; choose another --work'),
+    (('--seed', '1'), 'run.json is of a run with seed = 0, not 1; choose another --work'),
+    (('--set', 'mining.most=9'), 'with mining.most = nothing, not 9'),
     (('--set', 'stages.adapt.steps=9'), 'run with stages.adapt.steps = 3, not 9')])
 def test_a_folder_of_another_run_is_refused(tmp_path, student, recordings, adapted, capsys, more,
                                             text):
     was = adapted.read_bytes()
     if more == 'student':
         student, more = write_student(tmp_path / 'other.safetensors', 1), ()
-    if more == 'longer':
-        recordings, more = write_recordings(tmp_path / 'other', 6), ()
+    if more == 'shorter':
+        recordings, more = write_recordings(tmp_path / 'other', 4), ()
     assert command(student, recordings, adapted, *more) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert text in error and error.startswith('rgbt distill: ')
     assert adapted.read_bytes() == was
 
 
+def test_a_run_goes_on_with_the_recordings_it_began_with(tmp_path, student, recordings, adapted,
+                                                         monkeypatch, capsys):
+    """One was whole since, another came to them."""
+    monkeypatch.setattr(search, 'PART', 3)
+    fake(monkeypatch, 0.1)
+    made, out = write_recordings(tmp_path / 'r', tracks=True), tmp_path / 'new.safetensors'
+    cut_off = made / 'walk_0004.partial'
+    (made / 'walk_0004').rename(cut_off)
+    with monkeypatch.context() as patch:
+        interrupt(patch, Graph, 'forward', 2)
+        assert command(student, made, out) == 130
+    cut_off.rename(made / 'walk_0004')
+    write_recording(made, 5)
+    capsys.readouterr()
+    assert command(student, made, out) == 0
+    assert 'left out, since this run began without: walk_0005; another --work takes all' in \
+        capsys.readouterr().out
+    (_, one), (_, other) = (checkpoint.load(f) for f in (out, adapted))
+    assert one['adapted'] == other['adapted']
+
+
 def test_another_recording_of_the_same_name_and_length_is_noticed(tmp_path, student):
-    made = write_recordings(tmp_path / 'r', 4)
+    made = write_recordings(tmp_path / 'r', 4, 64)
     one = Adaptation(settings(student, made, tmp_path / 'work'))
     one.mine(make_fabric('cpu'))
     folder = made / 'walk_0003'
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
-    write_recording(made, 3, first=7000)
+    write_recording(made, 3, 64, first=7000)
     two = Adaptation(settings(student, made, tmp_path / 'work'))
-    with pytest.raises(ValueError, match=r'is of a run with recordings.walk_0003 = "12 pairs, '):
+    with pytest.raises(ValueError, match=r'is of a run with recordings.walk_0003 = "64 pairs, '):
         two.mine(make_fabric('cpu'))
 
 
@@ -539,7 +524,9 @@ def test_another_recording_of_the_same_name_and_length_is_noticed(tmp_path, stud
     (('--steps', '0'), '--steps is 0; it must be 1 or more'),
     (('--held-out', '0.9'), '--held-out is 0.9'),
     (('--student', 'siamese.safetensors'), 'holds a Siamese; only networks of the type `student`'),
-    (('--from', 'short'), 'short: 12 pairs are too few to learn from; 40 are the least'),
+    (('--from', 'short'), 'short: 32 pairs are too few to learn from; 40 are the least'),
+    (('--set', 'judging.length=16'), 'what is kept aside makes 2 stretches of 16 pairs, too few '
+     'to judge by; 8 are the least: record about 640 pairs in all'),
     (('--config', 'eight.yaml'),
      'homography is (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0); it must be 9 numbers'),
     (('--config', 'none.yaml'), "none.yaml: can't be read"),
@@ -563,6 +550,35 @@ def test_bad_input_is_one_clear_line_before_anything_is_done(tmp_path, student, 
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1 and text in error[0] and error[0].startswith('rgbt distill: ')
     assert not (tmp_path / 'new.work').exists()
+
+
+def test_what_is_missing_is_said_at_the_start(tmp_path, student, recordings, monkeypatch, capsys):
+    monkeypatch.setattr(cli, 'find_spec', lambda name: None if name == 'matplotlib' else 1)
+    assert command(student, recordings, tmp_path / 'new.safetensors') == 2
+    assert "not installed: matplotlib; pip install 'lightning-fabric" in capsys.readouterr().err
+    assert not (tmp_path / 'new.work').exists()
+
+
+@pytest.mark.parametrize('gain, status', [(0.1, 0), (0.0, 1)])
+def test_a_picture_that_can_not_be_drawn_is_no_more_than_told(
+        tmp_path, student, recordings, monkeypatch, capsys, gain, status):
+    def fail(*_):
+        raise RuntimeError('no font')
+
+    fake(monkeypatch, gain)
+    monkeypatch.setattr(report, 'draw', fail)
+    out = tmp_path / 'new.safetensors'
+    assert command(student, recordings, out) == status and out.exists() == (status == 0)
+    assert 'report.png can not be drawn: no font' in capsys.readouterr().err
+
+
+def test_a_verdict_of_another_rule_is_not_taken_up(tmp_path, student, recordings, monkeypatch):
+    fake(monkeypatch, 0.0)
+    out = tmp_path / 'new.safetensors'
+    assert command(student, recordings, out) == 1
+    monkeypatch.setattr(run, 'RULE', 99)
+    fake(monkeypatch, 0.1)
+    assert command(student, recordings, out) == 0
 
 
 def test_arguments_are_complained_of_in_a_line(capsys):

@@ -44,6 +44,17 @@ def test_the_offset_is_found(shift, options):
     assert found.sure and (found.x, found.y) == pytest.approx(shift, abs=0.8)
 
 
+@pytest.mark.parametrize('last', [False, True])
+def test_the_offset_is_that_of_the_rig_that_is_seen_most(last):
+    """A camera was changed: its pictures have another size, and lie off in another way."""
+    other = [scene(n, (-24, 16), size=(640, 480)) for n in range(100, 112)]
+    pairs = [scene(n, (5, -3)) for n in range(20)]
+    found = estimate_offset([*pairs, *other] if last else [*other, *pairs])
+    assert found.sure and (found.x, found.y) == pytest.approx((5, -3), abs=0.8)
+    alone = estimate_offset(pairs)
+    assert found == alone
+
+
 def test_what_the_homography_says_is_no_offset():
     found = estimate_offset((scene(n, (8, 4)) for n in range(30)), (1, 0, -8, 0, 1, -4, 0, 0, 1))
     assert found.sure and (found.x, found.y) == pytest.approx((0, 0), abs=0.8)

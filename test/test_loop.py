@@ -48,7 +48,7 @@ class FakeRobot:
         for take in takes:
             segment = f'pairs_{len([*folder.glob("*")]) if folder.is_dir() else 0:04d}'
             (folder / segment).mkdir(parents=True)
-            (folder / segment / 'manifest.json').write_text('{}')
+            (folder / segment / 'manifest.json').write_text('{"recording": "pairs"}')
             if len(self.played) == self.stop_after:
                 raise KeyboardInterrupt
             self.played.append(take.name)
@@ -129,14 +129,44 @@ def test_a_recording_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     plan = toy(tmp_path, videos=3)
     with pytest.raises(KeyboardInterrupt):
         loop(tmp_path, FakeRobot(stop_after=1), plan).record()
-    (tmp_path / 'recording' / 'pairs_0007.partial').mkdir()
+    for name, manifest in (('pairs_0007.partial', '{"recording": "pairs"}'),
+                           ('walk_0000', '{"recording": "walk"}'), ('pairs_0009', '[')):
+        folder = tmp_path / 'recording' / name
+        folder.mkdir()
+        (folder / 'manifest.json').write_text(manifest)
     later = FakeRobot()
     assert loop(tmp_path, later, plan).record() == (
         '45 of 45 pairs in 3 segments, 0 lost; the tracker answered 36')
     assert later.played == ['aligned_02', 'aligned_03']
+    # what is of another recording is not the loop's to delete
     assert sorted(p.name for p in (tmp_path / 'recording').iterdir()) == [
-        'pairs_0000', 'pairs_0001', 'pairs_0002']
+        'pairs_0000', 'pairs_0003', 'pairs_0004', 'pairs_0009', 'walk_0000']
     assert loop(tmp_path, FakeRobot(stop_after=0), plan).record()     # nothing is left to play
+
+
+def test_recordings_that_no_loop_has_made_are_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / 'recording' / 'pairs_0000'
+    theirs.mkdir(parents=True)
+    (theirs / 'manifest.json').write_text('{"recording": "pairs"}')
+    with pytest.raises(CommandError, match=r'recording is not empty, and no loop has made it'):
+        loop(tmp_path)
+    assert (theirs / 'manifest.json').is_file() and not (tmp_path / 'loop.json').exists()
+    # a loop that was stopped in its first take goes on
+    with pytest.raises(KeyboardInterrupt):
+        loop(tmp_path / 'b', FakeRobot(stop_after=0)).record()
+    assert 'in 2 segments' in loop(tmp_path / 'b').record()
+
+
+def test_the_fewest_pairs_are_enough_to_judge_by(tmp_path: Path) -> None:
+    from rgbt_tracker_ros.adaptation.judging import JudgingSettings
+    from rgbt_tracker_ros.adaptation.split import split
+    from rgbt_tracker_ros.adaptation.stretches import LEAST, cut
+    for pairs in range(cli.FEWEST, 1700, 5):
+        takes = list(Plan.of(pairs, 0, tmp_path).takes())
+        kept = split([t.pairs for t in takes], [t.name for t in takes], 0.2, tmp_path)
+        assert kept.held_part == (0.0, 1.0)     # whole ones, the clip none of them
+        aside = [range(t.pairs) for t in takes if t.name in kept.held_out]
+        assert len(cut(aside, JudgingSettings().length)) >= LEAST
 
 
 def test_what_was_lost_is_told(tmp_path: Path) -> None:
@@ -297,7 +327,7 @@ def test_picture(gain: float, accepted: bool, deploy: Any, title: str, footer: s
 # --- the command
 
 @pytest.mark.parametrize(('words', 'complaint'), [
-    (['--pairs', '10'], '--pairs is 10; it must be 45 to 100000'),
+    (['--pairs', '599'], '--pairs is 599; it must be 600 to 100000'),
     (['--steps', '0'], '--steps is 0; it must be 1 or more'),
     (['--seed', '-1'], '--seed is -1')])
 def test_wrong_usage(words: list[str], complaint: str, tmp_path: Path,
@@ -333,7 +363,7 @@ def test_a_step_that_fails(error: BaseException, status: int, text: str, tmp_pat
 def test_a_recorder_that_can_not_record_is_told(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / 'recording').write_text('no folder')
-    assert cli.main(['--out', str(tmp_path), '--pairs', '45']) == 1
+    assert cli.main(['--out', str(tmp_path), '--pairs', '600']) == 1
     said = capsys.readouterr().err
     assert 'rgbt_recorder: ' in said and str(tmp_path / 'recording') in said
 

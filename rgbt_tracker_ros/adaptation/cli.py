@@ -7,11 +7,18 @@ it is better on recordings that it was not trained on.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 import sys
+from typing import TYPE_CHECKING
 
 from rgbt_tracker_ros.command_line import CommandError, Parser, key_values
+
+if TYPE_CHECKING:
+    from rgbt_tracker_ros.adaptation.judging import Verdict
+
+NEEDED = ('lightning_fabric', 'matplotlib')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,7 +77,7 @@ def _distill(args: argparse.Namespace) -> int:
     import torch
 
     from rgbt_tracker_ros.adaptation.overrides import chosen
-    from rgbt_tracker_ros.adaptation.report import draw, table
+    from rgbt_tracker_ros.adaptation.report import table
     from rgbt_tracker_ros.adaptation.run import Adaptation, AdaptationSettings
     from rgbt_tracker_ros.distillation.devices import make_fabric
     from rgbt_tracker_ros.distillation.trainer import Options
@@ -100,16 +107,29 @@ def _distill(args: argparse.Namespace) -> int:
         return 0
     verdicts, share = adaptation.judge()
     print(table(verdicts))
-    draw(work / 'report.png', verdicts, share)
+    if share is not None:
+        print(adaptation.hand_over(share, verdicts[share], args.out))
+    _draw(work / 'report.png', verdicts, share)
     if share is None:
         print(f'rgbt distill: {args.out} is not written: '
               f'{next(iter(verdicts.values())).reason}; the old student stays', file=sys.stderr)
         return 1
-    print(adaptation.hand_over(share, verdicts[share], args.out, fabric.device))
     return 0
 
 
+def _draw(path: Path, verdicts: Mapping[float, Verdict], share: float | None) -> None:
+    from rgbt_tracker_ros.adaptation.report import draw
+    try:
+        draw(path, verdicts, share)
+    except Exception as error:  # of what others wrote; the student does not depend on it
+        print(f'rgbt distill: {path} can not be drawn: {error or type(error).__name__}',
+              file=sys.stderr)
+
+
 def _check(args: argparse.Namespace) -> None:
+    if missing := [m for m in NEEDED if find_spec(m) is None]:
+        from rgbt_tracker_ros.distillation.devices import INSTALL
+        raise CommandError(f'not installed: {", ".join(missing)}; {INSTALL}')
     if args.out.suffix != '.safetensors' or args.out.is_dir():
         raise CommandError(f'--out {args.out}: name a file that ends in .safetensors')
     for flag, value, least in (('--seed', args.seed, 0), ('--steps', args.steps, 1),

@@ -29,20 +29,22 @@ Fresh = Callable[[], Tracker]
 @dataclass(frozen=True)
 class MiningSettings:
     """`every`: pairs from one start to the next; `length`: pairs that a region is followed for;
-    `least`: fewer make no track; `regions`: followed from each start; `confidence`: of every box;
+    `most`: starts in all, spread over what is recorded where there would be more; `least`: fewer
+    pairs make no track; `regions`: followed from each start; `confidence`: of every box;
     `returns`: overlap of the way there and the way back, at the region and wherever both are
     believed.
     """
 
     every: int = 20
     length: int = 20
+    most: int = 500
     least: int = 5
     regions: int = 4
     confidence: float = 0.3
     returns: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ('every', 'length', 'least', 'regions'):
+        for name in ('every', 'length', 'most', 'least', 'regions'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name} is {getattr(self, name)}; it must be 1 or more')
         for name in ('confidence', 'returns'):

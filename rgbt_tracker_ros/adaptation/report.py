@@ -9,6 +9,8 @@ from rgbt_tracker_ros.distillation import resume
 
 MEASURES = {'tracking': 'tracking there and back, kept aside',
             'finding': 'finding in the next pair, kept aside', 'kept': 'made-up scenes'}
+COLOURS = ('#d9480f', '#f08c3a', '#f7b780')
+"""Of the new students, as many as are ever judged."""
 
 
 def table(verdicts: Mapping[float, Verdict]) -> str:
@@ -18,7 +20,8 @@ def table(verdicts: Mapping[float, Verdict]) -> str:
     lines = [f'{"":38}{"old":>6}{"new":>7}   gain']
     for share, verdict in verdicts.items():
         lines.append(f'{share:.0%} of the way: '
-                     + ('better' if verdict.better else f'refused: {verdict.reason}'))
+                     + (f'better; by chance alone as much in {verdict.chance:.1%} of cases'
+                        if verdict.better else f'refused: {verdict.reason}'))
         for name, text in MEASURES.items():
             d = getattr(verdict, name)
             lines.append(f'  {text:36}{d.old:6.1f}{d.new:7.1f}   {d.gain:+.1f} '
@@ -27,7 +30,10 @@ def table(verdicts: Mapping[float, Verdict]) -> str:
 
 
 def draw(path: Path, verdicts: Mapping[float, Verdict], share: float | None) -> None:
-    """Draw old and new side by side. :raises OSError: if it can't be written."""
+    """Draw old and new side by side.
+
+    :raises OSError: if it can't be written. :raises ValueError: more students than COLOURS.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -37,7 +43,7 @@ def draw(path: Path, verdicts: Mapping[float, Verdict], share: float | None) -> 
     bars = [('old student', [getattr(first, m).old for m in MEASURES], '#9aa5b1')]
     bars += [(f'new, {a:.0%} of the way{" (chosen)" if a == share else ""}',
               [getattr(v, m).new for m in MEASURES], colour)
-             for (a, v), colour in zip(verdicts.items(), ('#d9480f', '#f4a261'), strict=False)]
+             for (a, v), colour in zip(verdicts.items(), COLOURS[:len(verdicts)], strict=True)]
     width = 0.8 / len(bars)
     for number, (label, heights, colour) in enumerate(bars):
         places = [i + (number - (len(bars) - 1) / 2) * width for i in range(len(heights))]
@@ -45,10 +51,10 @@ def draw(path: Path, verdicts: Mapping[float, Verdict], share: float | None) -> 
         axes.bar_label(drawn, fmt='%.1f', fontsize=8, padding=1)
     axes.set_xticks(range(len(MEASURES)), [t.replace(', ', ',\n') for t in MEASURES.values()])
     axes.set_ylabel('mean overlap, points')
-    axes.set_ylim(0, 105)
+    axes.set_ylim(0, 118)   # the legend lies above the bars
     axes.set_title('chosen' if share is not None else 'refused: the old student stays',
                    loc='left', fontsize=10)
     axes.spines[['top', 'right']].set_visible(False)
-    axes.legend(fontsize=8, loc='upper center', ncols=len(bars), frameon=False)
+    axes.legend(fontsize=8, loc='upper center', ncols=2, frameon=False)
     FigureCanvasAgg(figure)
     resume.replace(path, lambda part: figure.savefig(part, format='png'))

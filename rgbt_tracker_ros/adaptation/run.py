@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as List
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 import json
+import math
 from pathlib import Path
 import shutil
 from tempfile import TemporaryDirectory
@@ -17,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-import torch
-from tqdm import tqdm
 
 from rgbt_tracker_ros.adaptation.blend import blended
-from rgbt_tracker_ros.adaptation.judging import Judge, JudgingSettings, Verdict
-from rgbt_tracker_ros.adaptation.mining import MiningSettings, mine, recorded_tracks, starts
+from rgbt_tracker_ros.adaptation.judging import RULE, Judge, JudgingSettings, Verdict
+from rgbt_tracker_ros.adaptation.mining import MiningSettings
 from rgbt_tracker_ros.adaptation.overrides import as_text
+from rgbt_tracker_ros.adaptation.search import Search
 from rgbt_tracker_ros.adaptation.split import fingerprint, split
+from rgbt_tracker_ros.adaptation.stretches import LEAST, cut
 from rgbt_tracker_ros.data.fixed_pattern import Floats, estimate_pattern
 from rgbt_tracker_ros.data.layouts import open_layout
 from rgbt_tracker_ros.data.offsets import Offset, estimate_offset
@@ -32,14 +34,15 @@ from rgbt_tracker_ros.data.options import parse
 from rgbt_tracker_ros.data.pair_sources import source_class
 from rgbt_tracker_ros.data.pseudo_tracks import PseudoTrack, read_tracks, write_tracks
 from rgbt_tracker_ros.data.recorded_pairs import part_of, thermal_levels
-from rgbt_tracker_ros.data.sequence import Sequence
+from rgbt_tracker_ros.data.sequence import LayoutError, Sequence, shorten
 from rgbt_tracker_ros.distillation import resume
-from rgbt_tracker_ros.distillation.export import Card, export
+from rgbt_tracker_ros.distillation.export import Card, export, time_of
 from rgbt_tracker_ros.distillation.recipe import Recipe, load_recipe
 from rgbt_tracker_ros.distillation.schema import RecipeError
 from rgbt_tracker_ros.distillation.stages import Setting, crops_of
 from rgbt_tracker_ros.distillation.trainer import Options, Trainer
 from rgbt_tracker_ros.models import checkpoint
+from rgbt_tracker_ros.models.registry import name_of
 from rgbt_tracker_ros.models.student import Student
 from rgbt_tracker_ros.runtime.eager import EagerStudent
 from rgbt_tracker_ros.tracking.config import TrackerConfig
@@ -85,9 +88,13 @@ class Adaptation:
     def __init__(self, settings: AdaptationSettings) -> None:
         """Open the recordings and the student, and put the recipe together.
 
+        A folder that holds a run goes on with the recordings that it began with: `ignored` names
+        those that came later.
+
         :raises LayoutError: no recording, or too little of it. :raises CheckpointError: see
             `checkpoint.load`. :raises RecipeError: the file holds another kind of network, or the
             recipe has no such key. :raises OptionError: an option of the data is wrong.
+            :raises ResumeError: a recording that the run began with is gone.
         """
         self.settings = s = settings
         network, _ = checkpoint.load(s.student)
@@ -95,14 +102,43 @@ class Adaptation:
             raise RecipeError(f'{s.student} holds a {type(network).__name__}; only '
                               'networks of the type `student` can be adapted')
         self._crops = crops_of(STAGE, {NETWORK: network})
-        self.sequences = [q for q in open_layout(s.layout, s.recordings, **s.layout_options)
-                          if len(q)]
+        self.sequences, self.ignored = self._open()
         self.split = split([len(q) for q in self.sequences], [q.name for q in self.sequences],
                            s.held_out, s.recordings)
+        self._require_stretches()
         self.offset, self.pattern = self._looks()
         self.recipe = self._recipe(network.config.as_dict())
         data = self.recipe.stages[STAGE].data
         parse(data.source, source_class(data.source).Options, data.options)
+
+    def _open(self) -> tuple[list[Sequence], list[str]]:
+        """Return the recordings that the run began with, and the names of others; all of them
+        where it begins.
+        """
+        s = self.settings
+        dataset, theirs = open_layout(s.layout, s.recordings, **s.layout_options), self._record()
+        names: List[str] = list((theirs or {}).get('recordings', dataset.sequence_names))
+        if gone := [n for n in names if n not in dataset]:
+            raise resume.ResumeError(
+                f'{s.work} is of a run with recording {gone[0]}, which is not in {s.recordings}; '
+                'choose another --work, or bring it back')
+        return ([q for q in map(dataset.__getitem__, names) if len(q)],
+                [n for n in dataset.sequence_names if n not in names])
+
+    def _record(self) -> Any:
+        """Return what pseudo tracks were looked for in, None where that has not begun."""
+        return resume.read_json(self.settings.work / 'mined.json')
+
+    def _require_stretches(self) -> None:
+        """Refuse what is certain to be refused in the end, before it costs hours."""
+        s, names = self.settings, self.split.held_out
+        count = len(cut([part_of(q, self.split.held_part) for q in self.sequences
+                         if q.name in names], s.judging.length))
+        if count < LEAST:
+            needed = math.ceil(LEAST * s.judging.length / s.held_out)
+            raise LayoutError(s.recordings, f'what is kept aside makes {count} stretches of '
+                              f'{s.judging.length} pairs, too few to judge by; {LEAST} are the '
+                              f'least: record about {needed} pairs in all, better 2,000')
 
     def _looks(self) -> tuple[Offset, Floats | None]:
         """Return how far thermal lies off, and the thermal sensor's fixed pattern, None where it
@@ -152,18 +188,25 @@ class Adaptation:
                 'thermal_range': [c.thermal_min, c.thermal_max] if fixed else []}
 
     @cached_property
+    def _search(self) -> Search:
+        return Search(self.sequences, [self._spans(q) for q in self.sequences],
+                      self.settings.mining)
+
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         """What the pseudo tracks come from."""
-        s = self.settings
+        s, mining = self.settings, asdict(self.settings.mining)
+        if not self._search.capped:     # then another limit finds the same
+            del mining['most']
         found: dict[str, Any] = json.loads(json.dumps({
             'student': checkpoint.sha256_of(s.student), 'config': asdict(s.config),
-            'mining': asdict(s.mining), 'split': asdict(self.split),
+            'mining': mining, 'split': asdict(self.split),
             'recordings': {q.name: fingerprint(q) for q in self.sequences}}))
         return found
 
     def mine(self, fabric: Fabric) -> list[PseudoTrack]:
-        """Look for pseudo tracks, every process in its own recordings; what was found before a
-        stop is not looked for again.
+        """Look for pseudo tracks, every process for its share; what was found before a stop is
+        not looked for again.
 
         :raises ValueError: the processes can't share a batch. :raises LayoutError: if an image
             can't be decoded. :raises ResumeError: the folder holds those of another student, other
@@ -173,11 +216,11 @@ class Adaptation:
         if batch % fabric.world_size:
             raise ValueError(f'the batch of {batch} can not be shared by {fabric.world_size} '
                              f'processes; --set stages.{STAGE}.batch=... a multiple')
-        work = self.settings.work
-        record, whole, parts = work / 'mined.json', work / 'tracks.csv', work / 'mining'
-        theirs = resume.read_json(record)
+        s, theirs = self.settings, self._record()
+        record, whole, parts = s.work / 'mined.json', s.work / 'tracks.csv', s.work / 'mining'
         if theirs is not None:
-            resume.same(theirs, self._identity, record)
+            with _hinting():
+                resume.same(theirs, self._identity, record)
         done = theirs is not None and whole.is_file()
         fabric.barrier()
         if not done:
@@ -185,34 +228,15 @@ class Adaptation:
                 shutil.rmtree(parts, ignore_errors=True)
                 resume.write_json(record, self._identity)
             fabric.barrier()
-            files = [parts / f'{place:04}.csv' for place in range(len(self.sequences))]
-            self._mine(files, fabric.global_rank, fabric.world_size)
+            self._search.run(partial(Tracker, EagerStudent(s.student, 'cpu'), s.config), parts,
+                             fabric.global_rank, fabric.world_size)
             fabric.barrier()
             if fabric.is_global_zero:
-                found = [t for file in files for t in read_tracks(file)]
+                found = [t for file in self._search.files(parts) for t in read_tracks(file)]
                 resume.replace(whole, lambda part: write_tracks(part, found))
                 shutil.rmtree(parts)
             fabric.barrier()
         return read_tracks(whole)
-
-    def _mine(self, files: List[Path], rank: int, world: int) -> None:
-        """Write the tracks of this process's share of the recordings, a file each."""
-        s, count = self.settings, len(files)
-        fresh = partial(Tracker, EagerStudent(s.student, 'cpu'), s.config)
-        mine_ = range(rank * count // world, (rank + 1) * count // world)
-        spans = {i: self._spans(self.sequences[i]) for i in mine_}
-        through = {i: [t for span in spans[i] for t in starts(span, s.mining)] for i in mine_}
-        with tqdm(total=sum(map(len, through.values())), desc='looking for tracks', unit='start',
-                  disable=True if rank else None) as bar:
-            for i in mine_:
-                if files[i].is_file():
-                    bar.update(len(through[i]))
-                    continue
-                found = said = recorded_tracks(self.sequences[i], spans[i], s.mining)
-                for pairs in through[i]:
-                    found = [*found, *mine(fresh, self.sequences[i], pairs, s.mining, said)]
-                    bar.update()
-                resume.replace(files[i], partial(write_tracks, tracks=found))
 
     def _spans(self, sequence: Sequence) -> list[range]:
         """Return the parts of a sequence that tracks may lie in: none lies in two."""
@@ -230,7 +254,9 @@ class Adaptation:
                 f'{sum(map(len, tracks))} boxes'
                 + (f'; thermal lies off by {x:+.1f} px (right), {y:+.1f} px (down), which the '
                    'student will know (a homography of the tracker that says so does better)'
-                   if self.offset.sure and max(abs(x), abs(y)) >= 1 else ''))
+                   if self.offset.sure and max(abs(x), abs(y)) >= 1 else '')
+                + (f'\nleft out, since this run began without: {shorten(tuple(self.ignored))}; '
+                   'another --work takes all' if self.ignored else ''))
 
     def train(self, fabric: Fabric, options: Options) -> bool:
         """Train what is not trained yet; True when it is done. Processes part here: what follows
@@ -241,8 +267,9 @@ class Adaptation:
         if self.pattern is not None and fabric.is_global_zero:
             resume.replace(self._pattern_file, partial(_save, array=self.pattern))
         fabric.barrier()
-        trainer = Trainer(self.recipe, self._setting, options, fabric)
-        done = trainer.run()
+        with _hinting():
+            trainer = Trainer(self.recipe, self._setting, options, fabric)
+            done = trainer.run()
         trainer.close()
         return done
 
@@ -267,7 +294,7 @@ class Adaptation:
         :raises LayoutError: if an image can't be decoded. :raises OSError: if it can't be kept.
         """
         s, record = self.settings, self.settings.work / 'verdict.json'
-        identity = {**self._identity, 'judging': asdict(s.judging),
+        identity = {**self._identity, 'judging': asdict(s.judging), 'rule': RULE,
                     'trained': checkpoint.sha256_of(self._trained)}
         said = resume.read_json(record)
         if said is None or resume.difference(said.get('identity'), identity) is not None:
@@ -281,9 +308,9 @@ class Adaptation:
         judge = Judge([q for q in self.sequences if q.name in names], self._crops, s.judging,
                       s.config, self.split.held_part, **self._seen())
         old = judge.measure(s.student, 'the old student')
-        verdicts = {share: judge.verdict(old, judge.measure(self.blend(share),
-                                                            f'{share:.0%} of the way'))
-                    for share in SHARES}
+        verdicts = judge.verdicts(old, {
+            share: judge.measure(self.blend(share), f'{share:.0%} of the way')
+            for share in SHARES})
         best = max((share for share, v in verdicts.items() if v.better), default=None,
                    key=lambda a: verdicts[a].tracking.gain + verdicts[a].finding.gain)
         return {'share': best, 'verdicts': {str(a): v.as_dict() for a, v in verdicts.items()}}
@@ -296,31 +323,36 @@ class Adaptation:
         made_of = [checkpoint.sha256_of(self.settings.student),
                    checkpoint.sha256_of(self._trained), share]
         if not out.is_file() or checkpoint.load(out)[1].get('blend') != made_of:
-            self._export(share, out, {'blend': made_of})
+            network, info = blended(self.settings.student, self._trained, share)
+            # the old calibration, should no new one be found: all hits, or none
+            more = {'blend': made_of} | {k: info[k] for k in ('calibration',) if k in info}
+            with TemporaryDirectory(prefix='.blend-', dir=self.settings.work) as folder:
+                raw = Path(folder) / 'raw.safetensors'
+                checkpoint.save(network, raw)
+                export(self.recipe, self._setting, raw, out, stage=STAGE, more=more)
         return out
 
-    def _export(self, share: float, out: Path, more: dict[str, Any],
-                device: torch.device | str = 'cpu') -> Card:
-        network, info = blended(self.settings.student, self._trained, share)
-        # the old calibration, should no new one be found: all hits, or none
-        more |= {k: info[k] for k in ('calibration',) if k in info}
-        with TemporaryDirectory(prefix='.blend-', dir=self.settings.work) as folder:
-            raw = Path(folder) / 'raw.safetensors'
-            checkpoint.save(network, raw)
-            return export(self.recipe, self._setting, raw, out, stage=STAGE, device=device,
-                          more=more)
-
-    def hand_over(self, share: float, verdict: Verdict, out: Path,
-                  device: torch.device | str = 'cpu') -> Card:
-        """Write the student, its confidence calibrated on what was kept aside.
+    def hand_over(self, share: float, verdict: Verdict, out: Path) -> Card:
+        """Write the student that was judged, weights and calibration, and what was found of it.
 
         :raises OSError: if it can't be written; an old file is then still there.
         """
-        more = {'adapted': {'from': checkpoint.sha256_of(self.settings.student), 'share': share,
-                            'pairs': sum(len(q) for q in self.sequences),
-                            **{k: round(getattr(verdict, k).gain, 2)
-                               for k in ('tracking', 'finding', 'kept')}}}
-        return self._export(share, out, more, device)
+        network, info = checkpoint.load(self.blend(share))
+        info['adapted'] = {'from': checkpoint.sha256_of(self.settings.student), 'share': share,
+                           'pairs': sum(len(q) for q in self.sequences),
+                           **{k: round(getattr(verdict, k).gain, 2)
+                              for k in ('tracking', 'finding', 'kept')}}
+        checkpoint.save(network, out, **info)
+        return Card(out, name_of(network), checkpoint.sha256_of(out), time_of(out), info)
+
+
+@contextmanager
+def _hinting() -> Iterator[None]:
+    """Name the option of `rgbt distill` that a run's folder is chosen by."""
+    try:
+        yield
+    except resume.ResumeError as error:
+        raise resume.ResumeError(str(error).replace('another --out', 'another --work')) from error
 
 
 def _save(path: Path, array: Floats) -> None:

@@ -6,6 +6,7 @@ scale.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rgbt_tracker_ros.data.crops import to_8_bits
@@ -31,14 +32,23 @@ class Offset(NamedTuple):
     sure: bool
 
 
+@dataclass
+class _Rig:
+    """Pairs whose images have the same sizes: correlations summed over them, at one scale."""
+
+    scale: float
+    pairs: int = 0
+    totals: list[Floats] = field(default_factory=list)
+
+
 def estimate_offset(pairs: Iterable[Pair], homography: tuple[float, ...] = ()) -> Offset:
     """Return how far thermal lies off, beyond what the homography (see TrackerConfig) says.
 
     :param pairs: of which those with both images count, unless they are very long and low; a
-        hundred of different places are plenty.
+        hundred of different places are plenty. Where a camera was changed, those count whose
+        images have the sizes that are most frequent: each rig lies off in a way of its own.
     """
-    totals: list[Floats] = []
-    scale = 1.0
+    rigs: dict[tuple[tuple[int, ...], tuple[int, ...]], _Rig] = {}
     for pair in pairs:
         if pair.rgb is None or pair.thermal is None:
             continue
@@ -47,11 +57,15 @@ def estimate_offset(pairs: Iterable[Pair], homography: tuple[float, ...] = ()) -
                     thermal_to_rgb(homography, (thermal.shape[1], thermal.shape[0]), pair.size),
                     min(_WORKING, max(pair.size)))
         if min(grid.shape) >= _LEAST:
-            scale = grid.scale
+            rig = rigs.setdefault((pair.rgb.shape, thermal.shape), _Rig(grid.scale))
             found = [correlation(*grid.edges(pair.rgb, thermal, blur), _REACH)
                      for blur in _BLURS]
-            totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
-    if not totals:
+            rig.totals = [a + b for a, b in zip(rig.totals, found, strict=True)] \
+                if rig.totals else found
+            rig.pairs += 1
+    if not rigs:
         return Offset(0.0, 0.0, 0.0, False)
-    best = max(map(peak, totals), key=lambda at: at.sharpness)
-    return Offset(best.x / scale, best.y / scale, best.sharpness, best.sharpness >= _SURE)
+    rig = max(rigs.values(), key=lambda r: r.pairs)
+    best = max(map(peak, rig.totals), key=lambda at: at.sharpness)
+    return Offset(best.x / rig.scale, best.y / rig.scale, best.sharpness,
+                  best.sharpness >= _SURE)

@@ -22,7 +22,8 @@ from rgbt_tracker_ros.loop.robot import LoopError, Robot
 from rgbt_tracker_ros.loop.steps import STEPS, Loop
 from rgbt_tracker_ros.processes import ProcessError, terminable
 
-PAIRS = 1600
+PAIRS, FEWEST = 1600, 600
+"""Recorded if nothing else is asked for; of fewer, too little is kept aside to judge by."""
 NEEDED = ('lightning_fabric', 'matplotlib')
 
 
@@ -74,8 +75,8 @@ def run(loop: Loop) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if not 45 <= args.pairs <= 100_000:
-        raise CommandError(f'--pairs is {args.pairs}; it must be 45 to 100000')
+    if not FEWEST <= args.pairs <= 100_000:
+        raise CommandError(f'--pairs is {args.pairs}; it must be {FEWEST} to 100000')
     if args.steps is not None and args.steps < 1:
         raise CommandError(f'--steps is {args.steps}; it must be 1 or more')
     if not 0 <= args.seed < 2**20:
@@ -92,7 +93,7 @@ def _parser() -> Parser:
     add('--out', type=Path, default=Path('runs/loop'), metavar='DIR',
         help='folder for all of it; what is there is not done again (runs/loop)')
     add('--pairs', type=int, default=PAIRS, metavar='N',
-        help=f'pairs to record, about ({PAIRS}); from 400 on with the shipped clip')
+        help=f'pairs to record, about ({PAIRS})')
     add('--steps', type=int, metavar='N', help="steps of the training (the recipe's)")
     add('--seed', type=int, default=0, metavar='N', help='of videos and training (0)')
     add('--distill', nargs=argparse.REMAINDER, default=[], metavar='...',

@@ -21,9 +21,10 @@ from typing import Any
 from tqdm import tqdm
 
 from rgbt_tracker_ros.command_line import CommandError
+from rgbt_tracker_ros.data.sequence import LayoutError
 from rgbt_tracker_ros.data.sinks import write_json
 from rgbt_tracker_ros.loop.cameras import Plan, Take
-from rgbt_tracker_ros.loop.robot import LoopError, Recorded, Robot
+from rgbt_tracker_ros.loop.robot import SEGMENTS, LoopError, Recorded, Robot
 from rgbt_tracker_ros.loop.scores import AFTER, BEFORE, Moment, evaluate
 
 STEPS = ('record', 'distil', 'deploy', 'evaluate', 'draw')
@@ -42,14 +43,20 @@ class Loop:
                  overrides: Sequence[str] = ()) -> None:
         """Open or make the folder.
 
-        :raises CommandError: it holds another loop. :raises OSError: it can't be made.
+        :raises CommandError: it holds another loop, or recordings that are of none. :raises
+            OSError: it can't be made.
         """
         self.out, self.plan, self.robot = out, plan, robot
         self._distill = [*(['--steps', str(steps)] if steps else []), *overrides]
         self._file = out / 'loop.json'
         asked = {k: v for k, v in asdict(plan).items() if k != 'folder'}
         out.mkdir(parents=True, exist_ok=True)
-        self.found: dict[str, Any] = self._read() or {'plan': asked}
+        read = self._read()
+        recording = out / 'recording'
+        if read is None and recording.is_dir() and any(recording.iterdir()):
+            raise CommandError(f'{recording} is not empty, and no loop has made it ({self._file} '
+                               'is missing); name another --out')
+        self.found: dict[str, Any] = read or {'plan': asked}
         if self.found.get('plan') != asked:
             raise CommandError(f'{out} holds a loop with other settings ({self.found.get("plan")}'
                                f', not {asked}); name another --out, or delete it')
@@ -73,6 +80,7 @@ class Loop:
         missing = [t for t in takes if t.name not in kept]
         if missing:
             self.plan.write_clip()
+            self._keep()        # from here on what is recorded is known for the loop's own
             _remove_others(folder, {k['segment'] for k in kept.values()})
             with tqdm(total=sum(t.pairs for t in takes), unit='pair', desc='recording',
                       initial=sum(t.pairs for t in takes if t.name in kept),
@@ -192,8 +200,16 @@ def _interruptible() -> None:
 
 
 def _remove_others(folder: Path, segments: set[str]) -> None:
-    """Remove what is left of a sequence whose recording was cut off."""
-    from rgbt_tracker_ros.data.segments import find_segments
+    """Remove what is left of a sequence whose recording was cut off; what is of another recording
+    by its manifest, or of none, stays.
+    """
+    from rgbt_tracker_ros.data.segments import find_segments, is_segment, read_manifest
     for name, path in find_segments(folder).items() if folder.is_dir() else ():
-        if name not in segments:
+        if name in segments or not is_segment(path):
+            continue
+        try:
+            ours = read_manifest(path).get('recording') == SEGMENTS
+        except LayoutError:
+            ours = False
+        if ours:
             shutil.rmtree(path)

@@ -24,7 +24,7 @@ VIT = '{template_size: 16, search_size: 32, stride: 8, dim: 16, depth: 4, heads:
 CONV = '{template_size: 16, search_size: 32, stride: 8, backbone: tiny, stages: 3, ' \
        'widths: [8, 8, 8], blocks: [0, 0, 0], width: 8, kernel: 1, head: [8, 8]}'
 DIMP = '{template_size: 16, search_size: 32, stride: 4, widths: [8, 8], blocks: [0, 0], ' \
-       'channels: 8, filter_size: 3, steps: 2, box_width: 8, template_steps: 2}'
+       'channels: 8, filter_size: 4, steps: 2, box_width: 8, template_steps: 2}'
 STUDENT = '{template_size: 32, search_size: 64, stem: 4, width8: 8, width16: 8, blocks8: 1, ' \
           'blocks16: 1, head: 8}'
 # recipe -> stage -> network -> config

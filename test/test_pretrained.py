@@ -97,6 +97,15 @@ def test_our_own_trackers_and_bare_backbones(source, checkpoint):
     assert net.vit.pos_embed_z.abs().max() < 6      # the class token's position is left out
 
 
+def test_a_distilled_backbone_has_two_tokens_more(source, checkpoint):
+    bare = {k.removeprefix('backbone.'): v for k, v in checkpoint.items() if 'head' not in k}
+    bare['pos_embed'] = torch.cat((torch.full((1, 2, 48), 9.0), bare.pop('pos_embed_x')), 1)
+    del bare['pos_embed_z']
+    net = tiny('one_stream', fusion='rgb')
+    initialise(net, bare)
+    assert torch.equal(net.vit.pos_embed_x, source.vit.pos_embed_x)
+
+
 def test_positional_tables_are_resized_and_shifted(source, checkpoint):
     ramp = torch.linspace(0, 1, 16)[None, :, None].expand(1, -1, 16)
     checkpoint['backbone.pos_embed_x'] = ramp.reshape(1, 256, 1).repeat(1, 1, 48)
@@ -121,6 +130,10 @@ def put(key, *shape):
     (drop('backbone'), 'no vision transformer'),
     (drop('blocks.2.mlp.fc1.bias'), r'lacks blocks\.2\.mlp\.fc1\.bias'),
     (drop('blocks.3.'), 'has 3 blocks, the network 4'),
+    (lambda s: {k.replace('backbone.norm.', 'backbone.fc_norm.'): v for k, v in s.items()},
+     'has fc_norm in place of norm: .* take the checkpoint of its pre-training'),
+    (lambda s: put('backbone.pos_embed', 1, 67, 48)(drop('pos_embed_')(s)),
+     r'pos_embed.*\(1, 67, 48\)'),
     (put('backbone.blocks.0.attn.qkv.weight', 36, 12), r'qkv.*\(36, 12\).*\(144, 48\)'),
     (put('backbone.pos_embed_z', 1, 16, 12), r'pos_embed_z has shape \(1, 16, 12\)'),
     (put('backbone.pos_embed_z', 1, 15, 48), r'pos_embed_z has shape \(1, 15, 48\)'),

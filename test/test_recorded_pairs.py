@@ -217,6 +217,11 @@ def test_a_malformed_file_of_tracks_is_refused(tmp_path, text, message):
     assert '\n' not in str(caught.value)
 
 
+def test_a_file_of_tracks_may_have_a_byte_order_mark(tmp_path):
+    (tmp_path / 't.csv').write_bytes(('\ufeff' + HEADER + GOOD).encode())
+    assert [t.sequence for t in read_tracks(tmp_path / 't.csv')] == ['walk']
+
+
 def test_a_missing_file_of_tracks_is_named(tmp_path):
     with pytest.raises(OptionError, match=r"tracks: .*t.csv can't be read: No such file"):
         read_tracks(tmp_path / 't.csv')

@@ -161,6 +161,32 @@ def test_an_image_that_can_not_be_used_is_named(what, said, tmp_path):
     assert error.value.path == path and error.value.row == 1 and THERMAL in str(error.value)
 
 
+def test_a_pair_that_can_not_be_used_is_named(tmp_path, monkeypatch):
+    sequence = open_layout('bag', bag(tmp_path / 'a'))['a']
+    monkeypatch.setattr('rgbt_tracker_ros.data.recordings.to_thermal',
+                        lambda message: np.zeros((4, 4)))
+    with pytest.raises(LayoutError, match=f'{RGB} and {THERMAL}: thermal must be') as error:
+        sequence.pair(2)
+    assert error.value.path == tmp_path / 'a' and error.value.row == 3
+
+
+@pytest.mark.parametrize('kind', ['mcap', 'mcap_plain', 'sqlite', 'ros1'])
+def test_a_message_too_short_for_its_header_is_named(kind, tmp_path, monkeypatch):
+    make = Factory(kind)
+    name = 'serialize_ros1' if kind == 'ros1' else 'serialize_cdr'
+    real, seen = getattr(make.store, name), []
+
+    def cut(message, kind):
+        seen.append(kind)
+        return real(message, kind)[:8 if len(seen) == 3 else None]      # the second of RGB
+
+    monkeypatch.setattr(make.store, name, cut)
+    path = write_bag(tmp_path / 'a', kind, make, messages(make))
+    with pytest.raises(LayoutError, match=f'{RGB}: message 2 has 8 bytes; the stamp') as error:
+        open_layout('bag', path)['a']
+    assert error.value.path == path and error.value.row == 2
+
+
 def test_exchanged_topics_are_refused_by_their_encoding(tmp_path):
     path = bag(tmp_path / 'a')
     sequence = open_layout('bag', path, rgb_topic=THERMAL, thermal_topic=RGB)['a']

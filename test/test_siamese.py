@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from rgbt_tracker_ros.models.network import Network
-from rgbt_tracker_ros.models.paths import EXCHANGES, SimpleFusion, ThreePaths
+from rgbt_tracker_ros.models.paths import EXCHANGES, CrossAttention, SimpleFusion, ThreePaths
 from rgbt_tracker_ros.models.profile import on_meta, parameters, tracking_macs
 from rgbt_tracker_ros.models.registry import build, name_of
 from rgbt_tracker_ros.models.resnet import ResNet, shape_of
@@ -168,6 +168,10 @@ def test_a_template_is_found_where_it_is() -> None:
     ({'fusion': 'magic'}, "fusion 'magic' is unknown"),
     ({'exchange': 'none'}, "exchange 'none' is unknown"),
     ({'backbone': 'resnet7'}, "backbone 'resnet7' is unknown; known are resnet18"),
+    (TEACHER | {'width': 18}, "width is 18; it must be a multiple of 4.* use exchange 'gate'"),
+    ({'search_size': 60}, 'search_size is 60; it must be a multiple of stride 8'),
+    ({'template_size': 0}, 'template_size is 0'),
+    ({'stride': 0}, 'stride is 0; it must be 1 px or more'),
     ({'kernel': 4}, 'kernel is 4 cells; use an odd number'),
     ({'stages': 5}, '5 stages'),
     ({'stride': 16}, 'ends at stride 8, not 16'),
@@ -175,6 +179,13 @@ def test_a_template_is_found_where_it_is() -> None:
 def test_wrong_sizes_are_named(config: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         siamese(**config)
+
+
+def test_other_widths_do_without_heads() -> None:
+    for config in ({'exchange': 'gate'}, STUDENT):
+        assert siamese(**TEACHER | {'width': 18} | config).config.width == 18
+    with pytest.raises(RuntimeError):   # not scrambled, wherever it is used
+        CrossAttention(18)(torch.zeros(2, 18, 4, 4), torch.zeros(2, 18, 4, 4))
 
 
 def test_config_comes_back_from_its_fields() -> None:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 import pytest
 import torch
 
-from rgbt_tracker_ros.models.matching import box_mask
+from rgbt_tracker_ros.models.roi import cell_cover
 from rgbt_tracker_ros.models.student import Student, StudentConfig
 from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
 from rgbt_tracker_ros.runtime.folding import fold_batch_norms
@@ -101,8 +101,8 @@ def test_a_pass_may_show_one_modality_alone(student, modality):
 
 
 @given(st.floats(0, 80), st.floats(0, 80), st.floats(1, 96), st.floats(1, 96))
-def test_box_mask_has_the_area_of_the_box(x, y, w, h):
-    mask = box_mask(torch.tensor([[x, y, w, h]]), 96, 8)
+def test_what_cells_cover_has_the_area_of_the_box(x, y, w, h):
+    mask = cell_cover(torch.tensor([[x, y, w, h]]), 12, 8)
     inside = min(w, 96 - x) * min(h, 96 - y)
     assert mask.shape == (1, 1, 12, 12) and mask.max() <= 1 + 1e-5
     assert mask.sum().item() * 64 == pytest.approx(inside, rel=1e-3, abs=1e-2)

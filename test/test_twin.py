@@ -211,7 +211,9 @@ def test_matching_written_out():
 
 @pytest.mark.parametrize(('config', 'said'), [
     ({'stride': 16}, 'stride is 16'), ({'search_size': 200}, 'search_size is 200.*multiple'),
-    ({'template_size': 100}, 'template_size is 100'), ({'prompt_width': 2}, 'prompt_width is 2'),
+    ({'template_size': 100}, 'template_size is 100'), ({'template_size': 0}, 'template_size is 0'),
+    ({'search_size': -16}, 'search_size is -16; it must be a multiple of 16, and above 0'),
+    ({'prompt_width': 2}, 'prompt_width is 2'),
     ({'prompts': 'mutual'}, "field 'prompts'.*'mutual'")])
 def test_a_wrong_configuration_is_refused(config, said):
     with pytest.raises(ValueError, match=said):

@@ -1,6 +1,8 @@
 """Made-up scenes with all that goes wrong in the field, and samples of several sources."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from rgbt_tracker_ros.data.mixed_pairs import MixedPairs
 from rgbt_tracker_ros.data.options import OptionError
 from rgbt_tracker_ros.data.pair_sources import CropSizes, build_source
+from rgbt_tracker_ros.data.scene_pairs import TARGET
 from rgbt_tracker_ros.data.varied_scenes import BLOCK, TARGETS, VariedScenes
 
 CROPS = CropSizes(48, 96)
@@ -119,8 +122,9 @@ def test_what_hides_the_target_covers_all_of_it():
 
 
 def _without_target(objects):
-    from rgbt_tracker_ros.data.scene_pairs import TARGET
-    return objects.without(TARGET)
+    shown = objects.shown.clone()
+    shown[:, TARGET] = False
+    return replace(objects, shown=shown)
 
 
 def test_a_camera_that_is_lost_sends_nothing_and_the_other_goes_on():
@@ -137,6 +141,8 @@ def test_a_camera_that_is_lost_sends_nothing_and_the_other_goes_on():
 def test_shares_that_can_not_be_are_refused():
     with pytest.raises(OptionError, match=r'absent 0.6 and hidden 0.5 add up to more than 1'):
         VariedScenes(0, CROPS, absent=0.6, hidden=0.5)
+    with pytest.raises(OptionError, match=r'missing is 0.2, which would do nothing here; use los'):
+        VariedScenes(0, CROPS, missing=0.2)
 
 
 # --- several sources
@@ -166,6 +172,18 @@ def test_a_part_without_a_share_is_not_made():
     mixed = MixedPairs(0, CROPS, parts=PARTS | {'none': {'source': 'images', 'share': 0}},
                        root='there/is/none')
     assert list(mixed.sources) == ['varied', 'plain']
+
+
+def test_a_part_that_would_make_no_sample_is_refused():
+    parts = {n: {'source': 'scenes', 'share': s} for n, s in (('a', 0.98), ('b', 0.01),
+                                                             ('c', 0.01))}
+    with pytest.raises(OptionError, match=r'parts\.b has a share of 0.01 in 1 and makes no sample '
+                                          'with slots=32; use slots=') as error:
+        MixedPairs(0, CROPS, parts=parts)
+    needed = int(str(error.value).partition('use slots=')[2].split()[0])
+    assert set(MixedPairs(0, CROPS, parts=parts, slots=needed)._slots) == {0, 1, 2}
+    with pytest.raises(OptionError, match='makes no sample'):
+        MixedPairs(0, CROPS, parts=parts, slots=needed - 1)
 
 
 @pytest.mark.parametrize('parts, message', [

@@ -241,7 +241,7 @@ def test_jitter_has_the_published_spread():
 def test_a_missing_modality_is_black_and_said_to_be():
     image = np.full((60, 80, 3), 99, np.uint8)
     view = cut(Pair(image, None), Crop(0, 0, 40, 32), Box(10, 10, 10, 10))
-    batch = collate([4], [(view, view)], 'cpu')
+    batch = collate([4], [(view, view)], CropSizes(32, 32), 'cpu')
     assert batch['search_present'].tolist() == [[1, 0]] and not batch['search_thermal'].any()
     assert batch['condition'].tolist() == [2] and batch['index'].tolist() == [4]
 
@@ -327,6 +327,27 @@ def test_a_data_set_is_read_from_the_disk(tmp_path, kind):
         build_source(kind, 0, SMALL, sequences=['third'], **options)
 
 
+def test_sequences_may_be_of_any_of_several_data_sets(tmp_path):
+    sets = [on_disk(tmp_path / name) for name in ('a', 'b')]
+    (tmp_path / 'a/second').rename(tmp_path / 'a/third')
+    source = build_source('videos', 0, SMALL, datasets=sets, sequences=['third', 'second'])
+    assert [[c.sequence.name for c in g] for g in source.groups] == [['third'], ['second']]
+    source = build_source('videos', 0, SMALL, datasets=sets, sequences=['second', 'first'])
+    assert [[c.sequence.name for c in g] for g in source.groups] == [['first'],
+                                                                    ['second', 'first']]
+    with pytest.raises(OptionError, match=r'a or .*b has no fourth; it has 4 others'):
+        build_source('videos', 0, SMALL, datasets=sets, sequences=['first', 'fourth'])
+    with pytest.raises(OptionError, match=r'a has none of the sequences second; leave it out'):
+        build_source('videos', 0, SMALL, datasets=sets, sequences=['second'])
+
+
+@pytest.mark.parametrize('kind', ['videos', 'unlabelled_videos'])
+def test_what_is_drawn_has_no_root(kind):
+    options = {'sequences': 1, 'frames': 24}
+    source = build_source(kind, 0, SMALL, layout='synthetic', layout_options=options)
+    assert source.batch([0])['search_rgb'].shape == (1, 3, 64, 64)
+
+
 # --- videos without labels
 
 def test_no_box_of_a_video_is_read():
@@ -384,8 +405,31 @@ def test_detections_come_from_a_file(tmp_path):
         assert view.thermal[int(b.y + b.h / 2), int(b.x + b.w / 2)] == 250
 
 
+def test_detections_of_other_sequences_are_not_taken_for_none(tmp_path, caplog):
+    """Random boxes would be in their place, in silence."""
+    path = tmp_path / 'found.csv'
+
+    def open_with(rows):
+        path.write_bytes(b'\xef\xbb\xbfsequence,frame,x,y,w,h\r\n' + rows)   # as Excel does
+        return UnlabelledVideos(0, SMALL, opened=[moving()], generator='detector',
+                                detections=str(path))
+
+    open_with(b'moving,0,1,2,3,4\r\nmoving,59,1,2,3,4\r\n')
+    assert not caplog.records
+    open_with(b'moving,0,1,2,3,4\r\nmoving,60,1,2,3,4\r\nwalk,0,1,2,3,4\r\n')
+    assert "2 of 3 frames with detections are of no sequence here, such as frame 60 of 'moving'" \
+        in caplog.text
+    for row in (b'walk,0,1,2,3,4\r\n', b'moving,60,1,2,3,4\r\n'):
+        with pytest.raises(OptionError, match=r"found\.csv has none of the frames; it has such as "
+                                              r"frame .* there is 'moving' of 60 frames"):
+            open_with(row)
+    with pytest.raises(OptionError, match=r'found\.csv has no row'):
+        open_with(b'')
+
+
 @pytest.mark.parametrize('text, message', [
     ('frame,x,y,w,h\n', 'no column sequence'),
+    ('sequence,frame,x,y,w,h\n' + 'm' * 200_000, r'found\.csv, line .*field larger'),
     ('sequence,frame,x,y,w,h\nm,0,1,2,3,four\n', 'line 2'),
     ('sequence,frame,x,y,w,h\nm,0,1,2,0,4\n', 'line 2: box .* has no area')])
 def test_bad_files_of_detections_are_named(tmp_path, text, message):
@@ -402,6 +446,25 @@ def test_a_detector_must_be_given():
     with pytest.raises(OptionError, match=r'no/such\.csv'):
         UnlabelledVideos(0, SMALL, opened=[moving()], generator='detector',
                          detections='no/such.csv')
+
+
+@pytest.mark.parametrize('kind', ['videos', 'unlabelled_videos'])
+def test_a_batch_of_no_samples_has_their_shapes(tmp_path, kind):
+    source = build_source(kind, 0, SMALL, **on_disk(tmp_path))
+    none, one = source.batch([]), source.batch([4])
+    assert {k: (v.shape, v.dtype) for k, v in none.items()} == \
+        {k: ((0, *v.shape[1:]), v.dtype) for k, v in one.items()}
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_mix_may_have_batches_without_a_sample_of_a_part(tmp_path, workers):
+    mixed = build_source('mixed', 0, SMALL, slots=4, parts={
+        'own': {'source': 'videos', 'share': 1, 'options': on_disk(tmp_path)},
+        'made': {'source': 'scenes', 'share': 3}})
+    lists = [[0, 1], [2, 3], [4, 5], [6, 7]]
+    made = list(mixed.iterate(lists, workers=workers))
+    assert [sorted(b['index'].tolist()) for b in made] == lists
+    assert all(b['search_rgb'].shape == (2, 3, 64, 64) for b in made)
 
 
 # --- any grouping, any number of processes

@@ -30,7 +30,9 @@ def vit(seed: int = 0, **sizes) -> ViT:
 
 def tokens(net: ViT, seed: int = 1, b: int = 3) -> torch.Tensor:
     torch.manual_seed(seed)
-    return net.embed(torch.randn(b, 3, 32, 32), torch.randn(b, 3, 64, 64))
+    z, x = torch.randn(b, 3, 32, 32), torch.randn(b, 3, 64, 64)
+    return torch.cat((net.embed_template(net.patch_embed(z)),
+                      net.embed_search(net.patch_embed(x))), 1)
 
 
 @pytest.mark.parametrize(('keep', 'start', 'counts'), [
@@ -70,19 +72,6 @@ def test_attention_row_is_that_of_the_whole_map():
     torch.testing.assert_close(row, whole[:, :, 5])
     torch.testing.assert_close(out, attention.proj((whole @ v).transpose(1, 2).flatten(2)))
     assert attention(x)[1] is None
-
-
-def test_masked_search_tokens_are_their_positions_alone():
-    """P6."""
-    net = vit()
-    mask = torch.ones(2, NX, 1)
-    mask[0, 3] = mask[1, 60] = 0
-    z, x = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 64, 64)
-    plain, masked = net.embed(z, x), net.embed(z, x, mask)
-    torch.testing.assert_close(masked[0, NZ + 3], net.pos_embed_x[0, 3])
-    torch.testing.assert_close(masked[1, NZ + 60], net.pos_embed_x[0, 60])
-    same = torch.cat((torch.ones(2, NZ), mask[:, :, 0]), 1) > 0
-    assert torch.equal(plain[same], masked[same])
 
 
 def test_scatter_restores_raster_order():

@@ -95,7 +95,7 @@ class Bag:
         for topic, time, raw in self._raw(topics):
             logged, stamps = found[topic]
             logged.append(time)
-            stamps.append(self._stamp(raw))
+            stamps.append(self._stamp(topic, raw, len(stamps)))
         return {topic: TopicIndex(_stamps(stamps, logged), np.array(logged, np.int64),
                                   _nth(logged)) for topic, (logged, stamps) in found.items()}
 
@@ -177,10 +177,14 @@ class Bag:
         found = next(c for c in self._reader.connections if c.topic == topic).msgdef
         return str(found.data) if found.format == MessageDefinitionFormat.MSG else ''
 
-    def _stamp(self, raw: bytes) -> int:
+    def _stamp(self, topic: str, raw: bytes, at: int) -> int:
         """Stamp of a message that starts with a header: the same place in CDR and in ROS 1."""
+        form = 'II' if self.ros1 else 'iI'
+        if len(raw) < 4 + struct.calcsize(form):
+            raise LayoutError(self.path, f'{topic}: message {at + 1} has {len(raw)} bytes; the '
+                              'stamp of a header does not fit in', at + 1)
         order = '>' if not self.ros1 and raw[1] == 0 else '<'
-        seconds, nanoseconds = struct.unpack_from(order + ('II' if self.ros1 else 'iI'), raw, 4)
+        seconds, nanoseconds = struct.unpack_from(order + form, raw, 4)
         return int(seconds) * 10**9 + int(nanoseconds)
 
     def _unindexed_files(self) -> list[Path]:
@@ -202,11 +206,16 @@ class Bag:
                 while file.tell() < storage.data_end:
                     at = file.tell()
                     head = file.read(_RECORD.size + 12)
+                    if len(head) < 9:
+                        raise LayoutError(self.path, f'{storage.path.name} ends within the record '
+                                          f'at byte {at}; `mcap recover` may repair it')
                     opcode, length = struct.unpack_from('<BQ', head)
                     if opcode == _MESSAGE and len(head) >= _RECORD.size + 12:
                         _, _, channel, _, logged, _ = _RECORD.unpack_from(head)
                         if channel in channels:
-                            found.append((logged, self._stamp(head[_RECORD.size:]),
+                            # of a short message, nothing of the next record
+                            raw = head[_RECORD.size:9 + length]
+                            found.append((logged, self._stamp(topic, raw, len(found)),
                                           at + _RECORD.size, length - 22, number))
                     elif opcode == _FOOTER:
                         break

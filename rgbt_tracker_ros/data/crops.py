@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import torch
 
 from rgbt_tracker_ros.data.jitter import CropView
-from rgbt_tracker_ros.data.pair_sources import Batch, Condition
+from rgbt_tracker_ros.data.pair_sources import Batch, Condition, CropSizes
 from rgbt_tracker_ros.tracking.geometry import Crop, thermal_to_rgb
 from rgbt_tracker_ros.types import Box, Pair
 
@@ -74,19 +74,27 @@ def shows_image(crop: Crop, width: int, height: int) -> bool:
 
 
 def collate(indices: Sequence[int], views: Sequence[tuple[CropView, CropView]],
-            device: str | torch.device) -> Batch:
-    """Make a batch of (template, search) views; see pair_sources."""
+            crops: CropSizes, device: str | torch.device) -> Batch:
+    """Make a batch of (template, search) views, 0 or more, of these sizes; see pair_sources."""
     out: Batch = {}
-    for name, column in zip(('template', 'search'), zip(*views, strict=True), strict=True):
-        rgb = np.stack([v.rgb.transpose(2, 0, 1) for v in column])
-        out[f'{name}_rgb'] = torch.from_numpy(rgb)
-        out[f'{name}_thermal'] = torch.from_numpy(np.stack([v.thermal[None] for v in column]))
-        out[f'{name}_box'] = torch.tensor([v.box.as_tuple() for v in column])
-        out[f'{name}_present'] = torch.tensor([v.present for v in column])
+    for k, (name, n) in enumerate((('template', crops.template_size),
+                                   ('search', crops.search_size))):
+        column = [pair[k] for pair in views]
+        out[f'{name}_rgb'] = _stacked([v.rgb.transpose(2, 0, 1) for v in column], 3, n)
+        out[f'{name}_thermal'] = _stacked([v.thermal[None] for v in column], 1, n)
+        boxes, present = [v.box.as_tuple() for v in column], [v.present for v in column]
+        out[f'{name}_box'] = torch.tensor(boxes).reshape(len(views), 4)
+        out[f'{name}_present'] = torch.tensor(present).reshape(len(views), 2)
     out['index'] = torch.tensor(list(indices), dtype=torch.int64)
     out['visible'] = torch.ones(len(views))
     out['condition'] = missing_condition(out['search_present'])
     return {k: v.to(device) for k, v in out.items()}
+
+
+def _stacked(images: Sequence[NDArray[np.uint8]], channels: int, side: int) -> torch.Tensor:
+    """Stack images (channels, side, side); of none: (0, channels, side, side)."""
+    return torch.from_numpy(np.stack(images) if images else
+                            np.zeros((0, channels, side, side), np.uint8))
 
 
 def missing_condition(present: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from rgbt_tracker_ros.data.pair_sources import (
 )
 
 _KEYS = ('source', 'share', 'options')
+_MOST = 10**5  # slots that are tried out for a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,13 @@ class MixedPairs(PairSource):
                               'more, not all of them 0')
         self.sources = {name: self._part(name, part) for name, part in o.parts.items()
                         if part['share']}
-        self._slots = _dealt([shares[n] for n in self.sources], o.slots)
+        own = [shares[n] for n in self.sources]
+        self._slots = _dealt(own, o.slots)
+        lost = [n for k, n in enumerate(self.sources) if k not in self._slots]
+        if lost:
+            raise OptionError(f'mixed: parts.{lost[0]} has a share of {shares[lost[0]]:g} in '
+                              f'{sum(own):g} and makes no sample with slots={o.slots}; use '
+                              f'slots={_needed(own)} or more, or a share of 0')
 
     def _part(self, name: str, part: dict[str, Any]) -> PairSource:
         given = dict(part.get('options') or {})
@@ -121,6 +128,14 @@ def _dealt(shares: Sequence[float], slots: int) -> list[int]:
         given[k] += 1
         out.append(k)
     return out
+
+
+def _needed(shares: Sequence[float]) -> int:
+    """Return how many slots it takes until each part has one."""
+    slots = len(shares)
+    while len(set(dealt := _dealt(shares, slots))) < len(shares) and slots < _MOST:
+        slots *= 2
+    return max(dealt.index(k) + 1 if k in dealt else slots for k in range(len(shares)))
 
 
 def _joined(parts: Sequence[Batch]) -> Batch:

@@ -62,7 +62,7 @@ def read_tracks(path: str | Path) -> list[PseudoTrack]:
     rows: dict[tuple[str, str], list[list[float]]] = {}
     line = 1
     try:
-        with open(path, newline='', encoding='utf-8') as file:
+        with open(path, newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file)
             if missing := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
                 raise ValueError(f'no column {", ".join(missing)}')

@@ -115,7 +115,7 @@ class RecordedPairs(PairSource):
         :raises LayoutError: if an image can't be decoded.
         """
         drawn = [self.sample(int(i)) for i in indices]
-        out = collate(indices, [d.views for d in drawn], device)
+        out = collate(indices, [d.views for d in drawn], self.crops, device)
         for key in ('visible', 'recorded', 'made_up', 'boxed', 'held'):
             out[key] = torch.tensor([float(getattr(d, key)) for d in drawn], device=device)
         return out

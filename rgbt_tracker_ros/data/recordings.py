@@ -12,6 +12,7 @@ from rgbt_tracker_ros.data.bag_pairs import Pairing, choose_topics, nearest, pai
 from rgbt_tracker_ros.data.bag_reader import BAG_SUFFIXES, Bag, TopicIndex, is_bag
 from rgbt_tracker_ros.data.image_messages import ImageError, to_rgb, to_thermal
 from rgbt_tracker_ros.data.layouts.rows import read_tracks
+from rgbt_tracker_ros.data.open_files import Kept
 from rgbt_tracker_ros.data.sequence import Boxes, Dataset, LayoutError, Sequence, identity_of
 from rgbt_tracker_ros.data.sources import natural_order
 from rgbt_tracker_ros.types import Pair, PairError
@@ -20,7 +21,8 @@ _log = logging.getLogger(__name__)
 
 
 class BagFrames:
-    """The pairs of a bag, read and decoded when asked for; the bag is opened at the first.
+    """The pairs of a bag, read and decoded when asked for; the bag is opened at the first, and
+    stays open: see Kept.
 
     `path`: of the bag. `topics`: of RGB and thermal, '' for none; `indexes`: of their messages.
     """
@@ -30,7 +32,7 @@ class BagFrames:
         self.path, self.topics = path, topics
         self.pairing = pairing
         self.indexes = indexes
-        self._bag: Bag | None = None
+        self._kept: Kept[Bag] = Kept()
 
     def __len__(self) -> int:
         return len(self.pairing)
@@ -54,15 +56,18 @@ class BagFrames:
             topic, topic_index, at = self.topics[side], self.indexes[side], int(numbers[index])
             if at < 0 or topic_index is None:
                 continue
-            if self._bag is None:
-                self._bag = self.open()
             try:
-                images[side] = convert(self._bag.read(topic, topic_index, at))
+                with self._kept.using(self.open) as bag:
+                    images[side] = convert(bag.read(topic, topic_index, at))
             except (ImageError, PairError) as error:
                 raise LayoutError(self.path, f'{topic}, message {at + 1}: {error}',
                                   index + 1) from error
-        return Pair(images[0], images[1], int(self.pairing.stamps[index]),
-                    int(self.pairing.skews[index]))
+        try:
+            return Pair(images[0], images[1], int(self.pairing.stamps[index]),
+                        int(self.pairing.skews[index]))
+        except PairError as error:
+            raise LayoutError(self.path, f'{" and ".join(filter(None, self.topics))}: {error}',
+                              index + 1) from error
 
     def open(self) -> Bag:
         """Open the bag once more, for whoever wants more of it than its pairs.
@@ -73,12 +78,7 @@ class BagFrames:
 
     def close(self) -> None:
         """Close the bag; the next pair opens it again."""
-        if self._bag is not None:
-            self._bag.close()
-        self._bag = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, '_bag': None}      # open files stay in their process
+        self._kept.close()
 
 
 def open_bags(name: str, root: Path, *, rgb_topic: str | None = None,

@@ -6,7 +6,7 @@ neither is a copy of the other.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -67,16 +67,6 @@ class Objects:
     square: Tensor
     shown: Tensor
     heat: Tensor
-
-    def without(self, number: int) -> Objects:
-        """Return the same objects, but for one that is not shown."""
-        shown = self.shown.clone()
-        shown[:, number] = False
-        return replace(self, shown=shown)
-
-    def at(self, rows: Tensor) -> Objects:
-        """Return the objects of the scenes `rows` (B',)."""
-        return Objects(*(getattr(self, f)[rows] for f in self.__slots__))
 
 
 class Shading(NamedTuple):

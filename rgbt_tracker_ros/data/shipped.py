@@ -32,19 +32,18 @@ def read_boxes(path: str | Path) -> dict[int, Box]:
     :raises OSError: if the file can't be read.
     """
     boxes: dict[int, Box] = {}
-    with open(path, newline='', encoding='utf-8') as file:
+    with open(path, newline='', encoding='utf-8-sig') as file:
         rows = csv.DictReader(file)
-        missing = {'frame', 'x', 'y', 'w', 'h'} - set(rows.fieldnames or ())
-        if missing:
-            raise ValueError(f'{path}: no column {", ".join(sorted(missing))}; '
-                             'the first line must name frame,x,y,w,h')
-        for row in rows:
-            try:
+        try:
+            missing = {'frame', 'x', 'y', 'w', 'h'} - set(rows.fieldnames or ())
+            if missing:
+                raise ValueError(f'no column {", ".join(sorted(missing))}; '
+                                 'the first line must name frame,x,y,w,h')
+            for row in rows:
                 frame = int(row['frame'])
-                box = Box(*(float(row[name]) for name in 'xywh'))
-            except (TypeError, ValueError) as error:
-                raise ValueError(f'{path}, line {rows.line_num}: {error}') from error
-            if frame in boxes:
-                raise ValueError(f'{path}, line {rows.line_num}: frame {frame} is there twice')
-            boxes[frame] = box
+                if frame in boxes:
+                    raise ValueError(f'frame {frame} is there twice')
+                boxes[frame] = Box(*(float(row[name]) for name in 'xywh'))
+        except (TypeError, ValueError, csv.Error) as error:     # not UTF-8 is a ValueError, too
+            raise ValueError(f'{path}, line {rows.line_num}: {error}') from error
     return boxes

@@ -38,8 +38,9 @@ class UnlabelledOptions:
     share with a fourth. `template_jitter`, `search_jitter`: DiMP's k, for crops of 6 times the
     box; for smaller crops it is reduced in proportion, so that the box stays in sight.
     `template_scale_jitter`, `search_scale_jitter`: sigma. `flip`: chance, both crops and both
-    modalities alike. `brightness`: 0.2 is a factor of 0.8 to 1.2 for each crop. `difficulty`,
-    `registration_error`: as of scenes.
+    modalities alike. `brightness`: 0.2 is a factor of 0.8 to 1.2 of RGB and 0.88 to 1.12 of
+    thermal for each crop; thermal's level is shifted, too, by up to 18 times `difficulty`. That
+    and `registration_error`: as of scenes.
     """
 
     generator: str = one_of('detector', 'random', 'center')

@@ -9,6 +9,7 @@ from collections.abc import Sequence as Numbers
 import csv
 from dataclasses import dataclass, field
 from functools import partial
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from rgbt_tracker_ros.data.video_pairs import open_sequences
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.types import Box, Pair
 
+_log = logging.getLogger(__name__)
 _PUBLISHED = 6.0  # crop factor that the published jitter is for
 
 
@@ -78,7 +80,7 @@ def read_detections(path: str | Path) -> dict[tuple[str, int], list[Detection]]:
     """
     found: dict[tuple[str, int], list[Detection]] = {}
     try:
-        with open(path, newline='', encoding='utf-8') as file:
+        with open(path, newline='', encoding='utf-8-sig') as file:
             rows = csv.DictReader(file)
             missing = {'sequence', 'frame', 'x', 'y', 'w', 'h'} - set(rows.fieldnames or ())
             if missing:
@@ -92,7 +94,9 @@ def read_detections(path: str | Path) -> dict[tuple[str, int], list[Detection]]:
                     bool(int(row.get('person') or 1))))
     except OptionError:
         raise
-    except (TypeError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise OptionError(f'{path} is not UTF-8: {error}') from error
+    except (TypeError, ValueError, csv.Error) as error:
         raise OptionError(f'{path}, line {rows.line_num}: {error}') from error
     except OSError as error:
         raise OptionError(f"unlabelled_videos: detections: {path} can't be read: "
@@ -110,6 +114,29 @@ class Unlabelled(NamedTuple):
 
     name: str
     frames: Frames
+
+
+def _compare(path: str, table: dict[tuple[str, int], list[Detection]],
+             sequences: Numbers[Unlabelled]) -> None:
+    """Compare what detections are of with the sequences: random boxes take the place of those that
+    are not found. Warn of those that are of no frame.
+
+    :raises OptionError: if none is of a frame, or there is none.
+    """
+    lengths = {s.name: len(s.frames) for s in sequences}
+    if not table:
+        raise OptionError(f'unlabelled_videos: detections: {path} has no row')
+    unknown = [key for key in table if not 0 <= key[1] < lengths.get(key[0], 0)]
+    if not unknown:
+        return
+    (name, frame), known = unknown[0], sequences[0]
+    text = f'frame {frame} of {name!r}'
+    if len(unknown) == len(table):
+        raise OptionError(f'unlabelled_videos: detections: {path} has none of the frames; it has '
+                          f'such as {text}, and there is {known.name!r} of {len(known.frames)} '
+                          'frames, counted from 0')
+    _log.warning('%s: %d of %d frames with detections are of no sequence here, such as %s', path,
+                 len(unknown), len(table), text)
 
 
 class UnlabelledVideos(PairSource):
@@ -141,7 +168,9 @@ class UnlabelledVideos(PairSource):
             if not o.detections:
                 raise OptionError("unlabelled_videos: option 'detections' must be given for the "
                                   'generator detector: a CSV file')
-            detector = partial(_looked_up, read_detections(o.detections))
+            table = read_detections(o.detections)
+            _compare(o.detections, table, self._sequences)
+            detector = partial(_looked_up, table)
         self._detector = detector
 
     def batch(self, indices: Numbers[int], device: str | torch.device = 'cpu') -> Batch:
@@ -150,7 +179,7 @@ class UnlabelledVideos(PairSource):
 
         :raises LayoutError: if an image can't be decoded.
         """
-        return collate(indices, [self.sample(int(i)) for i in indices], device)
+        return collate(indices, [self.sample(int(i)) for i in indices], self.crops, device)
 
     def sample(self, index: int) -> tuple[CropView, CropView]:
         """Return the template and the search view of sample `index`.

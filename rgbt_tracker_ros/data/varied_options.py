@@ -15,10 +15,11 @@ class VariedOptions(SceneOptions):
     image, in `misaligned` of the samples. `haze`: share of the bad RGB pictures that smoke or
     glare blinds in place of the dark; of the others, from 1 % to `dark` of the light is left, and
     up to `crossover` of the contrast in bad thermal pictures. `lost`: share of the samples in
-    which one camera sends nothing. `absent`, `hidden`: shares of the search crops without the
-    target, and with something in front of all of it. `crossing`: share in which one of those like
-    it overlaps it, `alike`: share of the occluders that look like it. `inverted`: share of the
-    samples that are black-hot. `blurred`: share in which a camera is out of focus.
+    which one camera sends nothing; `missing` must be 0. `absent`, `hidden`: shares of the search
+    crops without the target, and with something in front of all of it. `crossing`: share in which
+    one of those like it overlaps it, `alike`: share of the occluders that look like it.
+    `inverted`: share of the samples that are black-hot. `blurred`: share in which a camera is out
+    of focus.
     """
 
     rgb_degraded: float = number(0.25, 0, 1)

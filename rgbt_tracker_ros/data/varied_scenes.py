@@ -44,6 +44,9 @@ class VariedScenes(PairSource):
         :raises OptionError: if an option is unknown or can't be used.
         """
         super().__init__(seed, crops, **options)
+        if self.options.missing:
+            raise OptionError(f'varied_scenes: missing is {self.options.missing:g}, which would '
+                              'do nothing here; use lost')
         if self.options.absent + self.options.hidden > 1:
             raise OptionError(f'varied_scenes: absent {self.options.absent:g} and hidden '
                               f'{self.options.hidden:g} add up to more than 1')

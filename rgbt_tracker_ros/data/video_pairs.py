@@ -16,10 +16,10 @@ import torch
 
 from rgbt_tracker_ros.data.crops import collate, cut, inside_major, shows_image
 from rgbt_tracker_ros.data.jitter import CropView, jittered
-from rgbt_tracker_ros.data.layouts import open_layout
+from rgbt_tracker_ros.data.layouts import ROOTLESS, open_layout
 from rgbt_tracker_ros.data.options import OptionError, number, one_of
 from rgbt_tracker_ros.data.pair_sources import Batch, CropSizes, PairSource
-from rgbt_tracker_ros.data.sequence import Sequence
+from rgbt_tracker_ros.data.sequence import Dataset, Sequence, shorten
 from rgbt_tracker_ros.tracking.geometry import Crop
 from rgbt_tracker_ros.types import Box
 
@@ -35,11 +35,11 @@ class VideoOptions:
 
     `layout`, `root`: as `open_layout` takes them, with `layout_options`; or several in `datasets`:
     each a mapping with layout, root, and perhaps layout_options and ratio (how often it is drawn,
-    1). `sequences`: names, if not all. `part`: of these every twentieth is kept aside (of fewer,
-    the last): `train` has the others, `aside` them alone. `max_gap`: frames from template to
-    search, at most. `template_jitter`, `search_jitter`: k; `template_scale_jitter`,
-    `search_scale_jitter`: sigma; see jitter.window. `border`: 'constant' (black) or
-    'inside_major'. `grayscale`, `flip` (both crops), `view_flip` (each crop): chances.
+    1). `sequences`: names, if not all, of whichever data set has them. `part`: of these every
+    twentieth is kept aside (of fewer, the last): `train` has the others, `aside` them alone.
+    `max_gap`: frames from template to search, at most. `template_jitter`, `search_jitter`: k;
+    `template_scale_jitter`, `search_scale_jitter`: sigma; see jitter.window. `border`: 'constant'
+    (black) or 'inside_major'. `grayscale`, `flip` (both crops), `view_flip` (each crop): chances.
     `brightness`: 0.2 is a factor of 0.8 to 1.2.
     """
 
@@ -73,19 +73,35 @@ def open_sequences(kind: str, layout: str, root: str, layout_options: dict[str, 
     :raises OptionError: if layout or root is missing, or there is no sequence of that name.
     :raises LayoutError: if the data on the disk is not as it should be.
     """
+    return _named(kind, [_dataset(kind, layout, root, layout_options, bool(names))], names)[0]
+
+
+def _dataset(kind: str, layout: str, root: str, layout_options: dict[str, Any],
+             named: bool) -> Dataset:
     for key, value in (('layout', layout), ('root', root)):
-        if not value:
+        if not value and not (key == 'root' and layout in ROOTLESS):
             raise OptionError(f'{kind}: option {key!r} must be given')
     dataset = open_layout(layout, root, **layout_options)
-    if dataset.missing and not names:
+    if dataset.missing and not named:
         _log.warning('%s: %d of the %d sequences of the official list are not there: %s%s', root,
                      len(dataset.missing), len(dataset.missing) + len(dataset.sequence_names),
                      ', '.join(dataset.missing[:3]), ', ...' if dataset.missing[3:] else '')
-    unknown = sorted(set(names) - set(dataset.sequence_names))
+    return dataset
+
+
+def _named(kind: str, datasets: Numbers[Dataset], names: Numbers[str]) -> list[list[Sequence]]:
+    """Open of each data set the sequences that are named: each name must be in one or more."""
+    unknown = sorted(set(names).difference(*(d.sequence_names for d in datasets)))
     if unknown:
-        raise OptionError(f'{kind}: sequences: {root} has no {", ".join(unknown)}; it has '
-                          f'{len(dataset.sequence_names)} others')
-    return [dataset[name] for name in (names or dataset.sequence_names)]
+        places = ' or '.join(str(d.root) for d in datasets)
+        raise OptionError(f'{kind}: sequences: {places} has no {", ".join(unknown)}; it has '
+                          f'{sum(map(len, datasets))} others')
+    found = [[d[name] for name in (names or d.sequence_names) if name in d] for d in datasets]
+    for dataset, sequences in zip(datasets, found, strict=True):
+        if names and not sequences:
+            raise OptionError(f'{kind}: datasets: {dataset.root} has none of the sequences '
+                              f'{shorten(tuple(names))}; leave it out')
+    return found
 
 
 def part_of(sequences: list[Sequence], part: str) -> list[Sequence]:
@@ -154,7 +170,7 @@ class VideoPairs(PairSource):
         o = self.options
         datasets = list(o.datasets) or [
             {'layout': o.layout, 'root': o.root, 'layout_options': o.layout_options}]
-        groups = []
+        ratios, opened = [], []
         for entry in datasets:
             if not isinstance(entry, dict) or not set(entry) <= set(_DATASET_KEYS):
                 raise OptionError(f'videos: datasets: {entry!r} must be a mapping of '
@@ -162,17 +178,18 @@ class VideoPairs(PairSource):
             ratio = entry.get('ratio', 1.0)
             if not isinstance(ratio, int | float) or not ratio > 0:
                 raise OptionError(f'videos: datasets: ratio is {ratio!r}, it must be above 0')
-            groups.append((float(ratio), part_of(open_sequences(
-                self.kind, entry.get('layout', ''), entry.get('root', ''),
-                entry.get('layout_options', {}), o.sequences), o.part)))
-        return groups
+            ratios.append(float(ratio))
+            opened.append(_dataset(self.kind, entry.get('layout', ''), entry.get('root', ''),
+                                   entry.get('layout_options', {}), bool(o.sequences)))
+        return [(ratio, part_of(group, o.part)) for ratio, group in zip(
+            ratios, _named(self.kind, opened, o.sequences), strict=True)]
 
     def batch(self, indices: Numbers[int], device: str | torch.device = 'cpu') -> Batch:
         """Return the samples of these numbers (0 or more) as one batch on `device`.
 
         :raises LayoutError: if an image can't be decoded.
         """
-        return collate(indices, [self.sample(int(i)) for i in indices], device)
+        return collate(indices, [self.sample(int(i)) for i in indices], self.crops, device)
 
     def frames(self, rng: np.random.Generator) -> tuple[_Clip, int, int]:
         """Draw a clip and two of its visible frames: the search frame comes after the template's,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rgbt_tracker_ros.models.network import MODALITIES, NetworkConfig
+from rgbt_tracker_ros.models.network import MODALITIES, NetworkConfig, check_crops
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,15 @@ def check(c: DiMPConfig) -> None:
     :raises ValueError: which choice or sizes.
     """
     modality_checked(c.modality)
+    check_crops(c)
     if c.box not in ('iou_net', 'center'):
         raise ValueError(f"box {c.box!r} is unknown; use 'iou_net' or 'center'")
+    if c.filter_size < 1:
+        raise ValueError(f'filter_size is {c.filter_size} cells; it must be 1 or more')
+    if c.box == 'center' and c.filter_size % 2:
+        # the score's nodes are then between the cells whose boxes are learned
+        raise ValueError(f"filter_size is {c.filter_size} cells; with box 'center' it must be "
+                         'even')
     if c.stages < 2:
         raise ValueError(f'stages is {c.stages}; DiMP needs the maps of two stages or more')
     scales = c.template_size / c.template_factor, c.search_size / c.search_factor

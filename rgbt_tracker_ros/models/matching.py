@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from rgbt_tracker_ros.models.convnet import ConvBN
 from rgbt_tracker_ros.models.heads import CenterHead
 from rgbt_tracker_ros.models.network import MODALITIES, Batch, Network, Output, Taps
+from rgbt_tracker_ros.models.roi import cell_cover
 
 
 class Template(NamedTuple):
@@ -91,7 +92,8 @@ class MatchingNetwork(Network):
                         box: Tensor) -> Template:
         """Encode a template crop; `box` (B, 4) x, y, w, h in crop px."""
         x, weights = self.features(rgb, thermal, present)
-        mask = box_mask(box, self.config.template_size, self.config.stride).to(x.dtype)
+        mask = cell_cover(box, self.config.template_size // self.config.stride,
+                          self.config.stride).to(x.dtype)
         return Template(F.normalize(self.key(x).flatten(2), dim=1),
                         self.value(torch.cat((x, mask), 1)).flatten(2), mask.flatten(2),
                         (weights * mask_resize(mask, weights)).sum((2, 3)))
@@ -132,12 +134,3 @@ def mask_resize(mask: Tensor, like: Tensor) -> Tensor:
     """Resize a (B, 1, h, w) mask to the size of `like` and scale it to a sum of 1."""
     m = F.interpolate(mask.float(), size=like.shape[2:], mode='nearest')
     return m / m.sum((2, 3), keepdim=True).clamp(min=1e-6)
-
-
-def box_mask(box: Tensor, size: int, stride: int) -> Tensor:
-    """Share of every cell that boxes (B, 4) x, y, w, h in crop px cover: (B, 1, n, n), [0, 1]."""
-    edges = torch.arange(size // stride + 1, dtype=torch.float32, device=box.device) * stride
-    low = torch.maximum(edges[:-1], box[:, :2, None].float())
-    high = torch.minimum(edges[1:], (box[:, :2] + box[:, 2:])[:, :, None].float())
-    cover = (high - low).clamp(min=0) / stride  # (B, 2, n): along x, along y
-    return (cover[:, 1, :, None] * cover[:, 0, None, :])[:, None]

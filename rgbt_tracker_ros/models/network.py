@@ -66,9 +66,7 @@ class DenseConfig(NetworkConfig):
     """
 
     def __post_init__(self) -> None:
-        for name in ('template_size', 'search_size'):
-            if getattr(self, name) % 16:
-                raise ValueError(f'{name} is {getattr(self, name)}; it must be a multiple of 16')
+        check_crops(self, 16)
 
     @property
     def cell_offset(self) -> float:
@@ -79,6 +77,20 @@ class DenseConfig(NetworkConfig):
     def every_cell_learned(self) -> bool:
         """True: see NetworkConfig."""
         return True
+
+
+def check_crops(c: NetworkConfig, multiple: int = 0) -> None:
+    """Refuse crops that are not whole cells, or not a `multiple` of so many px where it is given.
+
+    :raises ValueError: the text names the field.
+    """
+    if c.stride < 1:
+        raise ValueError(f'stride is {c.stride}; it must be 1 px or more')
+    for name in ('template_size', 'search_size'):
+        size, wanted = getattr(c, name), multiple or c.stride
+        if size < 1 or size % wanted:
+            raise ValueError(f'{name} is {size}; it must be a multiple of '
+                             f'{"" if multiple else "stride "}{wanted}, and above 0')
 
 
 class Output(NamedTuple):

@@ -60,6 +60,10 @@ class BatchNorm2d(nn.BatchNorm2d):
         """
         use_batch = self.training or self.running_mean is None
         if not (use_batch and is_distributed()):
+            if self.training and input.numel() == input.shape[1]:
+                raise ValueError(f'a batch norm got one value for each of {input.shape[1]} '
+                                 'channels, which has no variance to train with; use a batch of 2 '
+                                 'or more')
             return super().forward(input)
         self._check_input_dim(input)
         x = input.float()

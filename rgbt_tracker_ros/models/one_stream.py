@@ -18,7 +18,7 @@ from rgbt_tracker_ros.models.network import (
     standardise,
 )
 from rgbt_tracker_ros.models.paper_head import TowerHead, corner_boxes
-from rgbt_tracker_ros.models.prompts import MutualPrompts
+from rgbt_tracker_ros.models.prompts import MutualPrompts, check_ratio
 from rgbt_tracker_ros.models.vit import TransformerConfig, ViT
 
 FUSIONS = ('sum', 'concat_linear', 'prompt0', 'rgb', 'thermal')
@@ -40,6 +40,8 @@ class OneStreamConfig(TransformerConfig):
         self.check(('off', 'ce'))
         if self.fusion not in FUSIONS:
             raise ValueError(f'fusion is {self.fusion!r}; here it can be {", ".join(FUSIONS)}')
+        if self.fusion == 'prompt0':
+            check_ratio(self.prompt_ratio, self.dim)
 
 
 class OneStreamTemplate(NamedTuple):

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from rgbt_tracker_ros.models.network import modality_weights
 from rgbt_tracker_ros.models.resnet import block
 
+HEADS = 4  # of the attention between paths
+
 
 class Fused(NamedTuple):
     """`maps` (B, C, h, w) by path: v, t, f or only f; `weights` (B, 2, h', w') of the modalities
@@ -28,7 +30,8 @@ class Fused(NamedTuple):
 class CrossAttention(nn.Module):
     """What a map wants to know from the other: attention of all its cells to all the other's."""
 
-    def __init__(self, width: int, heads: int = 4) -> None:
+    def __init__(self, width: int, heads: int = HEADS) -> None:
+        """:param width: a multiple of `heads`."""
         super().__init__()
         self.heads = heads
         self.norm_own, self.norm_other = nn.GroupNorm(1, width), nn.GroupNorm(1, width)
@@ -51,8 +54,8 @@ class CrossAttention(nn.Module):
 
 def _tokens(x: Tensor, heads: int) -> Tensor:
     """(B, C, h, w) -> (B, heads, h w, C / heads)."""
-    b, c = x.shape[:2]
-    return x.reshape(b, heads, c // heads, -1).transpose(2, 3)
+    b, c, h, w = x.shape
+    return x.reshape(b, heads, c // heads, h * w).transpose(2, 3)
 
 
 class GatedExchange(nn.Module):
@@ -103,7 +106,7 @@ class ThreePaths(nn.Module):
 
 
 class SimpleFusion(nn.Module):
-    """R = conv1x1([S_v; S_t]), or R = norm(S_v + S_t): path f alone."""
+    """R = conv1x1([S_v; S_t]), or R = the mean of what is there of S_v and S_t: path f alone."""
 
     def __init__(self, width: int, kind: str) -> None:
         """:param kind: 'conv' or 'sum'."""

@@ -139,6 +139,11 @@ def _fit_vit(vit: ViT, part: _Part) -> State:
     if depth != len(vit.blocks):
         raise PretrainedError(f'{part.source.name} has {depth} blocks, the network '
                               f'{len(vit.blocks)}; set depth to {depth}')
+    if 'norm.weight' not in part.names and 'fc_norm.weight' in part.names:
+        raise PretrainedError(
+            f'{part.source.name} has fc_norm in place of norm: it was fine-tuned to classify the '
+            'mean of all tokens, and the tokens themselves have no norm; take the checkpoint of '
+            'its pre-training')
     fitted = {}
     for name, wanted in vit.state_dict().items():
         if name in ('pos_embed_z', 'pos_embed_x'):
@@ -154,14 +159,15 @@ def _positions(name: str, wanted: Tensor, part: _Part) -> Tensor:
     """Return a positional table (1, N, C) resized to the network's grid.
 
     A backbone that never tracked (MAE, DeiT) has one table, `pos_embed`, for both crops, with
-    the class token's position first.
+    the class token's position first, and that of the distillation token next where it has one.
     """
     origin = name if name in part.names else 'pos_embed'
     table = part.get(origin)
     if table.ndim != 3 or table.shape[2] != wanted.shape[2]:
         raise part.refuse(origin, wanted, table)
-    if math.isqrt(table.shape[1]) ** 2 != table.shape[1] and origin == 'pos_embed':
-        table = table[:, 1:]
+    extra = table.shape[1] - math.isqrt(table.shape[1]) ** 2
+    if extra in (1, 2) and origin == 'pos_embed':
+        table = table[:, extra:]
     side, goal = math.isqrt(table.shape[1]), math.isqrt(wanted.shape[1])
     if side ** 2 != table.shape[1]:
         raise part.refuse(origin, wanted, table)

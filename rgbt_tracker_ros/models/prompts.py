@@ -113,5 +113,14 @@ class MutualPrompts(nn.Module):
         return prompt(0), prompt(1)
 
 
+def check_ratio(ratio: int, dim: int) -> None:
+    """Refuse gates without channels.
+
+    :raises ValueError: the text names the field of a network that has it.
+    """
+    if not 1 <= ratio <= dim:
+        raise ValueError(f'prompt_ratio is {ratio}; it must be from 1 to dim, which is {dim}')
+
+
 def _other(stream: str) -> str:
     return MODALITIES[1 - MODALITIES.index(stream)]

@@ -47,13 +47,12 @@ def roi_pool(features: Tensor, boxes: Tensor, bins: int, stride: float,
 
 
 def cell_cover(boxes: Tensor, cells: int, stride: int) -> Tensor:
-    """Share of every cell that a box covers: (B, 4) x, y, w, h in crop px -> (B, 1, S, S)."""
-    low = torch.arange(cells, device=boxes.device, dtype=boxes.dtype) * stride
+    """Share of every cell that a box covers: (B, 4) x, y, w, h in crop px -> (B, 1, S, S) float32.
 
-    def along(start: Tensor, length: Tensor) -> Tensor:
-        first = torch.maximum(low, start[:, None])
-        last = torch.minimum(low + stride, (start + length)[:, None])
-        return (last - first).clamp(min=0) / stride
-
-    x, y, w, h = boxes.unbind(1)
-    return (along(y, h)[:, :, None] * along(x, w)[:, None, :])[:, None]
+    The far edges are added up in the boxes' own precision, and rounded to float32 once.
+    """
+    edges = torch.arange(cells + 1, dtype=torch.float32, device=boxes.device) * stride
+    low = torch.maximum(edges[:-1], boxes[:, :2, None].float())
+    high = torch.minimum(edges[1:], (boxes[:, :2] + boxes[:, 2:])[:, :, None].float())
+    cover = (high - low).clamp(min=0) / stride  # (B, 2, S): along x, along y
+    return (cover[:, 1, :, None] * cover[:, 0, None, :])[:, None]

@@ -13,10 +13,11 @@ from rgbt_tracker_ros.models.network import (
     NetworkConfig,
     Output,
     Taps,
+    check_crops,
     standardise,
 )
 from rgbt_tracker_ros.models.paper_head import Maps, TowerHead, corner_boxes
-from rgbt_tracker_ros.models.paths import EXCHANGES, Fused, SimpleFusion, ThreePaths
+from rgbt_tracker_ros.models.paths import EXCHANGES, HEADS, Fused, SimpleFusion, ThreePaths
 from rgbt_tracker_ros.models.resnet import ResNet, block, shape_of
 from rgbt_tracker_ros.models.xcorr import Matcher
 
@@ -35,6 +36,18 @@ class SiameseConfig(NetworkConfig):
     width: int = 256                # of the maps that are fused and matched
     kernel: int = 5                 # of the correlation, in cells, odd
     head: tuple[int, ...] = (256, 128, 64, 32)
+
+    def __post_init__(self) -> None:
+        """:raises ValueError: an unknown choice, or sizes that do not fit together."""
+        for field, known in (('streams', ('two', 'shared')), ('fusion', ('paths', 'conv', 'sum')),
+                             ('exchange', tuple(EXCHANGES))):
+            if getattr(self, field) not in known:
+                raise ValueError(f'{field} {getattr(self, field)!r} is unknown; known are '
+                                 f'{", ".join(known)}')
+        check_crops(self)
+        if (self.fusion, self.exchange) == ('paths', 'attention') and self.width % HEADS:
+            raise ValueError(f'width is {self.width}; it must be a multiple of {HEADS}, the heads '
+                             "of exchange 'attention', or use exchange 'gate'")
 
 
 class SiameseTemplate(NamedTuple):
@@ -72,11 +85,6 @@ class Siamese(Network):
         """:raises ValueError: an unknown choice, or sizes that do not fit together."""
         super().__init__()
         self.config = c = config or SiameseConfig()
-        for field, known in (('streams', ('two', 'shared')), ('fusion', ('paths', 'conv', 'sum')),
-                             ('exchange', tuple(EXCHANGES))):
-            if getattr(c, field) not in known:
-                raise ValueError(f'{field} {getattr(c, field)!r} is unknown; known are '
-                                 f'{", ".join(known)}')
         names = ('rgb', 'thermal') if c.streams == 'two' else ('both',)
         shape = shape_of(c.backbone, c.widths, c.blocks, c.stages)
         extractors = {n: ResNet(shape, c.stride) for n in names}

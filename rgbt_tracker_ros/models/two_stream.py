@@ -22,7 +22,7 @@ from rgbt_tracker_ros.models.network import (
 )
 from rgbt_tracker_ros.models.norm import BatchNorm2d
 from rgbt_tracker_ros.models.paper_head import Maps, TowerHead, corner_boxes
-from rgbt_tracker_ros.models.prompts import MutualPrompts
+from rgbt_tracker_ros.models.prompts import MutualPrompts, check_ratio
 from rgbt_tracker_ros.models.vit import TransformerConfig, ViT
 
 # which streams get prompts
@@ -51,6 +51,8 @@ class TwoStreamConfig(TransformerConfig):
         self.check(('off', 'ce', 'mce'))
         if self.prompts not in PROMPTS:
             raise ValueError(f'prompts is {self.prompts!r}; here it can be {", ".join(PROMPTS)}')
+        if self.prompts != 'none':
+            check_ratio(self.prompt_ratio, self.dim)
         if self.fusion not in FUSIONS:
             raise ValueError(f'fusion is {self.fusion!r}; here it can be {", ".join(FUSIONS)}')
         if not 0 <= self.mask_ratio < 1:

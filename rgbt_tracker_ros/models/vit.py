@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import torch.nn.functional as F
 
 from rgbt_tracker_ros.models.draws import uniform
-from rgbt_tracker_ros.models.network import IMAGENET_MEAN, IMAGENET_STD, NetworkConfig
+from rgbt_tracker_ros.models.network import IMAGENET_MEAN, IMAGENET_STD, NetworkConfig, check_crops
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,9 @@ class TransformerConfig(NetworkConfig):
 
     def check(self, eliminations: tuple[str, ...]) -> None:
         """Raise a ValueError that names the first field that can't be."""
-        for name in ('template_size', 'search_size'):
-            if getattr(self, name) < 1 or getattr(self, name) % self.stride:
-                raise ValueError(f'{name} is {getattr(self, name)}; it must be a multiple of '
-                                 f'stride {self.stride}')
+        check_crops(self)
+        if self.depth < 1:
+            raise ValueError(f'depth is {self.depth}; it must be 1 block or more')
         if self.dim < 1 or self.heads < 1 or self.dim % self.heads:
             raise ValueError(f'dim is {self.dim}; it must be a multiple of heads {self.heads}')
         if self.elimination not in eliminations:
@@ -184,18 +183,6 @@ class ViT(nn.Module):
     def embed_search(self, patches: Tensor) -> Tensor:
         """Add the search crop's positions: (B, Nx, C) -> (B, Nx, C)."""
         return patches + self.pos_embed_x
-
-    def embed(self, template: Tensor, search: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Turn images into the sequence [template, search]: (B, Nz + Nx, C).
-
-        :param template: (B, 3, n, n) standardised image. :param search: the same.
-        :param mask: (B, Nx, 1), 0 where a search token is to be its position alone.
-        """
-        x = self.patch_embed(search)
-        if mask is not None:
-            x = x * mask.to(x.dtype)
-        return torch.cat((self.embed_template(self.patch_embed(template)),
-                          self.embed_search(x)), 1)
 
     def drop_gates(self, seed: int, index: Tensor, stream: int) -> Tensor | None:
         """Draw stochastic depth (Huang et al., 2016): (depth, 2, B) factors, None if inactive.

@@ -71,7 +71,8 @@ def open_layout(name: str, root: str | Path = '', **options: Any) -> Dataset:
 
     Options of all layouts: `images` (True): False where there are only annotations, for scoring
     results; `strict` (True): False cuts sequences of unequal lengths to the shortest with a
-    warning, and believes the folders' names. Others: see the function that LAYOUTS names.
+    warning, believes the folders' names, and pairs images of other numbers as they stand. Others:
+    see the function that LAYOUTS names.
 
     :raises LayoutError: if there is no such layout, nothing at `root`, nothing of that layout in
         it, or an option that the layout does not have.

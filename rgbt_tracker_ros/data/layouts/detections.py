@@ -36,8 +36,11 @@ def link(frames: list[list[Detection]], shortest: int = 1, overlap: float = 0.5,
     """Make tracks: by identity, or without one by overlap from frame to frame.
 
     Tracks of fewer than `shortest` boxes are left out. Without identities a track ends where no
-    box of its label overlaps by `overlap` or more; the best overlaps are joined first.
+    box of its label overlaps by `overlap` or more; the best overlaps are joined first. Such tracks
+    are numbered, without the numbers that are somebody's identity.
     """
+    known_names = {f'{d.label}_{d.identity}' for detections in frames for d in detections
+                   if d.identity is not None}
     tracks: dict[str, dict[int, Box]] = {}
     counts: dict[str, int] = {}
     alive: dict[str, Detection] = {}
@@ -54,8 +57,11 @@ def link(frames: list[list[Detection]], shortest: int = 1, overlap: float = 0.5,
                 taken.add(i)
         for i, detection in enumerate(free):
             if i not in taken:
-                counts[detection.label] = counts.get(detection.label, 0) + 1
-                joined[f'{detection.label}_{counts[detection.label]}'] = detection
+                name = ''
+                while not name or name in known_names:
+                    counts[detection.label] = counts.get(detection.label, 0) + 1
+                    name = f'{detection.label}_{counts[detection.label]}'
+                joined[name] = detection
         alive = {n: d for n, d in joined.items() if d.identity is None}
         for name, detection in joined.items():
             tracks.setdefault(name, {})[index] = detection.box

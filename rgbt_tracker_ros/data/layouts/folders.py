@@ -98,20 +98,15 @@ class FolderDataset(Dataset):
         rgb, thermal = self._list(folder) if self._images and folder else ([], [])
         places, places_thermal = (layout.truth, layout.truth_thermal) if self._wants_truth \
             else ((), ())
-        truth, raw, annotated = self._truth(name, folder, places)
-        second, raw_thermal, _ = self._truth(name, folder, places_thermal)
+        count = len(rgb) or len(thermal)
+        holder = f'there are {count} images{gap(rgb or thermal)}' if self._images else ''
+        truth, raw, annotated = self._truth(name, folder, places, count, holder)
+        second, raw_thermal, _ = self._truth(name, folder, places_thermal, count, holder)
         if truth is None and layout.needs_truth and self._wants_truth:
             raise LayoutError(folder or self.root, f'{name} has no boxes; looked for '
                               + ' or '.join(layout.truth))
-        count, rows = len(rgb) or len(thermal), len(raw)
-        if truth and truth.suffix == '.csv':
-            if self._images and annotated[-1] >= count:
-                track = read_tracks(truth)[0]
-                at = int(np.searchsorted(track.frames, count))
-                raise LayoutError(truth, f'a box for frame {track.frames[at]} (counted from 0), '
-                                  f'but there are {count} images{gap(rgb or thermal)}',
-                                  int(track.rows[at]))
-        elif truth and self._images:
+        rows = len(raw)
+        if truth and truth.suffix != '.csv' and self._images:
             rows, count = fit_rows(truth, len(raw), count, layout.step, self._strict,
                                    gap(rgb or thermal))
         if second and self._strict and len(raw_thermal) != len(raw):
@@ -138,9 +133,12 @@ class FolderDataset(Dataset):
                              list_images(thermal, others[1]) if thermal else [],
                              self._strict, folder)
 
-    def _truth(self, name: str, folder: Path | None, places: tuple[str, ...],
-               ) -> tuple[Path | None, Boxes, np.ndarray]:
-        """Return (file, boxes, frame of each); without a file None and no boxes."""
+    def _truth(self, name: str, folder: Path | None, places: tuple[str, ...], count: int,
+               holder: str) -> tuple[Path | None, Boxes, np.ndarray]:
+        """Return (file, boxes, frame of each); without a file None and no boxes.
+
+        A table's frames must be below `count` where there is a `holder`: see Track.check.
+        """
         layout = self.layout
         for place in places:
             path = (self._find(place.format(name=name)) if '{name}' in place else
@@ -148,7 +146,10 @@ class FolderDataset(Dataset):
             if path is None:
                 continue
             if path.suffix == '.csv':
-                return path, *read_tracks(path)[0].filled()
+                track = read_tracks(path)[0]
+                if holder:
+                    track.check(path, count, holder)
+                return path, *track.filled()
             boxes = read_boxes(path, layout.form, layout.delimiters)
             if not len(boxes):
                 raise LayoutError(path, 'no boxes')

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 import logging
 from pathlib import Path
 import re
+from statistics import median_low
 from typing import Any
 
 import cv2
@@ -79,7 +81,7 @@ def read_image(path: Path, index: int = 0) -> NDArray[Any]:
 def to_rgb(image: NDArray[Any]) -> Image:
     """Give a one-channel image three channels, 8 bits deep; leave colour alone."""
     if image.dtype == np.uint16:
-        image = (image.astype(np.uint16) >> 8).astype(np.uint8)
+        image = (image >> 8).astype(np.uint8)
     if image.dtype != np.uint8:
         raise PairError(f'an RGB image of {image.dtype}; is it a thermal one?')
     return image if image.ndim == 3 else np.dstack([image] * 3)
@@ -132,9 +134,16 @@ def match_lengths(rgb: list[Path], thermal: list[Path], strict: bool, where: Pat
                   ) -> tuple[list[Path], list[Path]]:
     """Return both lists, of equal length (unless one is empty).
 
-    :raises LayoutError: if `strict` and they are not: names the first image without a partner.
+    :raises LayoutError: if `strict` and they are not: names the first image without a partner. Or
+        if both lack an image, but not the same one: names the first pair that is none.
     """
-    if not rgb or not thermal or len(rgb) == len(thermal):
+    if not rgb or not thermal:
+        return rgb, thermal
+    if len(rgb) == len(thermal):
+        if strict and (row := _first_apart(rgb, thermal)) is not None:
+            raise LayoutError(rgb[row], f'stands beside {thermal[row]}, which is not as many '
+                              'frames after the first: each folder lacks an image that the other '
+                              'has (strict=False takes them as they stand)', row + 1)
         return rgb, thermal
     if strict:
         many, few = (rgb, thermal) if len(rgb) > len(thermal) else (thermal, rgb)
@@ -169,6 +178,23 @@ def _first_without_partner(many: list[Path], few: list[Path]) -> int:
     return next((i for i, n in enumerate(numbers[0])
                  if n is not None and n - starts[0] not in steps),  # type: ignore[operator]
                 len(few))
+
+
+def _first_apart(rgb: list[Path], thermal: list[Path]) -> int | None:
+    """Row of the first pair whose numbers, from the first ones on, differ by a frame or more.
+
+    None where there is no such pair, or the names do not count frames at one pitch. Names may be
+    stamps, which are never quite the same.
+    """
+    a, b = ([n for p in files if (n := _number(p)) is not None] for files in (rgb, thermal))
+    if len(a) < len(rgb) or len(b) < len(thermal) or len(a) < 2:
+        return None
+    steps = [[after - before for before, after in pairwise(n)] for n in (a, b)]
+    pitch, other = (median_low(s) for s in steps)
+    if pitch != other or min(map(min, steps)) < 1:
+        return None
+    return next((row for row in range(len(a)) if abs(a[row] - a[0] - b[row] + b[0]) >= pitch),
+                None)
 
 
 def _number(path: Path) -> int | None:

@@ -15,6 +15,8 @@ from rgbt_tracker_ros.data.sequence import Boxes, LayoutError
 
 _log = logging.getLogger(__name__)
 COLUMNS = ('x', 'y', 'w', 'h')
+# A table's numbers below these; there is a row in memory for every frame up to the last
+_MOST = {'frame': 10**7, 'stamp': 2**63}
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,16 @@ class Track:
     rows: NDArray[np.int64]
     video: str | None = None
     key: str = 'frame'
+
+    def check(self, file: Path, count: int, holder: str) -> None:
+        """Compare with the `count` frames of `holder`, before `filled`.
+
+        :raises LayoutError: with the row, if one is for a frame that is not there.
+        """
+        if self.frames[-1] >= count:
+            at = int(np.searchsorted(self.frames, count))
+            raise LayoutError(file, f'a box for frame {self.frames[at]} (counted from 0), but '
+                              f'{holder}', int(self.rows[at]))
 
     def filled(self) -> tuple[Boxes, NDArray[np.int64]]:
         """Return a box for every frame from the first to the last: zeros where there is no row.
@@ -69,7 +81,7 @@ def read_tracks(path: Path, stamps: bool = False) -> list[Track]:
 
     :param stamps: whether a column `stamp` may stand for `frame`: whole ns, or s with a point.
     :raises LayoutError: with the row, if a column is missing, a value is no number, a frame is
-        negative or comes twice.
+        no whole number, is negative, comes twice or is more than any video has.
     """
     lines = read_lines(path)
     reader = csv.reader(lines)
@@ -84,7 +96,7 @@ def read_tracks(path: Path, stamps: bool = False) -> list[Track]:
     tracks: dict[str | None, dict[int, tuple[int, list[float]]]] = {}
     for row, fields in enumerate(reader, 2):
         try:
-            frame, box = _key(fields[at[key]]), [float(fields[at[c]]) for c in COLUMNS]
+            frame, box = _key(fields[at[key]], key), [float(fields[at[c]]) for c in COLUMNS]
         except (ValueError, ArithmeticError, IndexError) as error:
             raise LayoutError(path, f'{lines[row - 1][:60]!r} does not give '
                               f'{", ".join(header)} separated by commas: {error}', row) from error
@@ -92,6 +104,10 @@ def read_tracks(path: Path, stamps: bool = False) -> list[Track]:
         if frame < 0 or frame in boxes:
             raise LayoutError(path, f'{key} {frame} is '
                               + ('negative' if frame < 0 else 'there twice'), row)
+        if frame >= _MOST[key]:
+            raise LayoutError(path, f'{key} {frame} is too large; ' + (
+                'frames are counted from 0, and stamps belong in a column stamp'
+                if key == 'frame' else 'give whole ns, or s with a point'), row)
         boxes[frame] = row, box
     if not tracks:
         raise LayoutError(path, 'no boxes')
@@ -100,6 +116,16 @@ def read_tracks(path: Path, stamps: bool = False) -> list[Track]:
             for video, t in tracks.items()]
 
 
-def _key(text: str) -> int:
-    """Read a frame number or a stamp in ns; with a decimal point a stamp in s, exactly."""
-    return int(Decimal(text) * 10**9) if '.' in text else int(text)
+def _key(text: str, key: str) -> int:
+    """Read a frame number or a stamp in ns; with a decimal point a stamp in s, exactly.
+
+    :raises ValueError: no number, or no whole one for a frame. :raises ArithmeticError: no number.
+    """
+    if '.' not in text:
+        return int(text)
+    number = Decimal(text)
+    if key == 'stamp':
+        return int(number * 10**9)
+    if number % 1:
+        raise ValueError(f'frame {text} is no whole number')
+    return int(number)

@@ -8,11 +8,20 @@ import numpy as np
 
 from rgbt_tracker_ros.data.layouts.images import check_not_exchanged
 from rgbt_tracker_ros.data.layouts.rows import Track, read_tracks
-from rgbt_tracker_ros.data.sequence import Dataset, LayoutError, Sequence, Unseen, identity_of
+from rgbt_tracker_ros.data.open_files import Kept
+from rgbt_tracker_ros.data.sequence import (
+    Dataset,
+    Frames,
+    LayoutError,
+    Sequence,
+    Unseen,
+    identity_of,
+)
 from rgbt_tracker_ros.data.sources import PairSource, SourceError, VideoSource, natural_order
 from rgbt_tracker_ros.types import Pair, PairError
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mkv', '.mov', '.m4v', '.webm')
+_EXACT = ('.mp4', '.mov', '.m4v')   # files with a list of all their frames; others estimate
 RGB = ('visible', 'rgb', 'color', 'vis')
 THERMAL = ('infrared', 'thermal', 'ir', 'lwir')
 
@@ -21,6 +30,7 @@ class VideoFrames:
     """`count` frames from frame `first` on of one or two videos.
 
     Decoded in order; a jump back decodes from the start again, as OpenCV's seeking is not exact.
+    The files stay open meanwhile: see Kept.
     """
 
     def __init__(self, rgb: Path | None, thermal: Path | None, first: int, count: int, fps: float,
@@ -28,8 +38,7 @@ class VideoFrames:
         self.rgb, self.thermal = rgb, thermal
         self._first, self._count, self._fps = first, count, fps
         self._trusting = trusting
-        self._pairs: Generator[Pair, None, None] | None = None
-        self._next = 0
+        self._kept: Kept[_Reader] = Kept()
 
     def __len__(self) -> int:
         return self._count
@@ -49,19 +58,12 @@ class VideoFrames:
         path = self.rgb or self.thermal
         assert path is not None
         try:
-            if self._pairs is None or wanted < self._next:
-                self.close()
-                self._pairs = PairSource(self.rgb, self.thermal, self._fps).pairs(wanted)
-                self._next = wanted
-            while True:
-                pair = next(self._pairs, None)
-                if pair is None:
-                    raise LayoutError(path, f'ends before frame {wanted}', wanted + 1)
-                self._next += 1
-                if self._next > wanted:
-                    break
+            with self._kept.using(lambda: _Reader(self.rgb, self.thermal, self._fps)) as reader:
+                pair = reader.read(wanted)
         except (SourceError, PairError) as error:
             raise LayoutError(path, str(error), wanted + 1) from error
+        if pair is None:
+            raise LayoutError(path, f'ends before frame {wanted}', wanted + 1)
         if not self._trusting and pair.rgb is not None and pair.thermal is not None:
             assert self.rgb is not None and self.thermal is not None
             check_not_exchanged(pair.rgb, pair.thermal, self.rgb, self.thermal, wanted)
@@ -70,12 +72,32 @@ class VideoFrames:
 
     def close(self) -> None:
         """Close the files; the next pair opens them again."""
+        self._kept.close()
+
+
+class _Reader:
+    """One or two videos, open where the last pair was read."""
+
+    def __init__(self, rgb: Path | None, thermal: Path | None, fps: float) -> None:
+        self._source = PairSource(rgb, thermal, fps)
+        self._pairs: Generator[Pair, None, None] | None = None
+        self._next = 0
+
+    def read(self, wanted: int) -> Pair | None:
+        """Decode up to pair `wanted`; None where the videos end before it."""
+        if self._pairs is None or wanted < self._next:
+            self.close()
+            self._pairs, self._next = self._source.pairs(wanted), wanted
+        for pair in self._pairs:
+            self._next += 1
+            if self._next > wanted:
+                return pair
+        return None
+
+    def close(self) -> None:
         if self._pairs is not None:
             self._pairs.close()
         self._pairs = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, '_pairs': None}        # open files stay in their process
 
 
 def open_videos(name: str, root: Path, *, images: bool = True, strict: bool = True,
@@ -131,45 +153,56 @@ class VideoDataset(Dataset):
         for track in tracks:
             name = file.stem if len(tracks) == 1 else f'{file.stem}/{track.video}'
             if name == 'groundtruth':
-                name = self._only_video() or name
+                name = self._only_video(name)
             self._tracks[name] = file, track
 
-    def _only_video(self) -> str | None:
-        return next(iter(self._found)) if len(self._found) == 1 else None
+    def _only_video(self, otherwise: str) -> str:
+        return next(iter(self._found)) if len(self._found) == 1 else otherwise
 
     def _open(self, name: str) -> Sequence:
         if name not in self._tracks:        # no CSV at all
-            boxes, labelled = np.empty((0, 4)), np.empty(0, np.int64)
-            file, video, first, count = self.root, name, 0, 0
+            track, file, video, first, count = None, self.root, name, 0, 0
         else:
             file, track = self._tracks[name]
-            video = track.video or (name if name in self._found else self._only_video() or name)
-            boxes, labelled = track.filled()
-            first, count = int(labelled[0]), len(labelled)
-            labelled = labelled - first
-        if not self._images:
-            return Sequence(name, Unseen(self.root, count), boxes, labelled)
-        if video not in self._found:
-            raise LayoutError(file, f'no video {video}; there are '
-                              + ', '.join(list(self._found)[:8]))
-        rgb, thermal = self._found[video]
+            video = track.video or (name if name in self._found else self._only_video(name))
+            first, count = int(track.frames[0]), int(track.frames[-1] - track.frames[0]) + 1
+        fps = None
+        frames: Frames = Unseen(self.root, count)
+        if self._images:
+            if video not in self._found:
+                raise LayoutError(file, f'no video {video}; there are '
+                                  + ', '.join(list(self._found)[:8]))
+            rgb, thermal = self._found[video]
+            sources, have = self._counted(rgb, thermal, first + count)
+            if track is not None:
+                track.check(file, have, f'{sources[0].path.name} has {have} frames')
+            fps = next((s.fps for s in sources if s.fps), None)
+            frames = VideoFrames(rgb, thermal, first, count or have, fps or 30.0,
+                                 not self._strict)
+        if track is None:
+            return Sequence(name, frames, np.empty((0, 4)), np.empty(0, np.int64), fps=fps)
+        boxes, labelled = track.filled()
+        return Sequence(name, frames, boxes, labelled - first, fps=fps)
+
+    def _counted(self, rgb: Path | None, thermal: Path | None, needed: int,
+                 ) -> tuple[list[VideoSource], int]:
+        """Return the sources of a sequence that needs so many frames (0: all), and their number.
+
+        What a header says is enough where it is what is needed; nobody is refused, or given a
+        length, by a header that may be wrong.
+        """
         try:
             sources = [VideoSource(p) for p in (rgb, thermal) if p is not None]
+            have = [n if (n := s.expected_length) is not None and (
+                needed or s.path.suffix.lower() in _EXACT) else len(s) for s in sources]
+            if min(have) < needed or (self._strict and len(set(have)) > 1):
+                have = [len(s) for s in sources]
         except SourceError as error:
             raise LayoutError(rgb or thermal or self.root, str(error)) from error
-        have = [n if (n := s.expected_length) is not None else len(s) for s in sources]
         if self._strict and len(set(have)) > 1:
             raise LayoutError(sources[1].path, f'{have[1]} frames; {sources[0].path} has '
                               f'{have[0]}', min(have) + 1)
-        if first + count > min(have):
-            at = int(np.searchsorted(track.frames, min(have)))
-            raise LayoutError(file, f'a box for frame {track.frames[at]} (counted from 0), but '
-                              f'{sources[0].path.name} has {min(have)} frames',
-                              int(track.rows[at]))
-        fps = next((s.fps for s in sources if s.fps), None)
-        frames = VideoFrames(rgb, thermal, first, count or min(have), fps or 30.0,
-                             not self._strict)
-        return Sequence(name, frames, boxes, labelled, fps=fps)
+        return sources, min(have)
 
 
 def _videos(root: Path, single: str) -> dict[str, tuple[Path | None, Path | None]]:
@@ -185,7 +218,7 @@ def _videos(root: Path, single: str) -> dict[str, tuple[Path | None, Path | None
         here = _in(root)
         pair = [next((here[n] for n in names if n in here), None) for names in (RGB, THERMAL)]
         if all(pair):
-            return {root.name: (pair[0], pair[1])}
+            return {root.resolve().name: (pair[0], pair[1])}
         return {n: (p, None) if single == 'rgb' else (None, p) for n, p in here.items()}
     for one, other in ((rgb, thermal), (thermal, rgb)):
         for name, path in one.items():

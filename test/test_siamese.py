@@ -169,7 +169,6 @@ def test_a_template_is_found_where_it_is() -> None:
     ({'exchange': 'none'}, "exchange 'none' is unknown"),
     ({'backbone': 'resnet7'}, "backbone 'resnet7' is unknown; known are resnet18"),
     (TEACHER | {'width': 18}, "width is 18; it must be a multiple of 4.* use exchange 'gate'"),
-    ({'search_size': 60}, 'search_size is 60; it must be a multiple of stride 8'),
     ({'template_size': 0}, 'template_size is 0'),
     ({'stride': 0}, 'stride is 0; it must be 1 px or more'),
     ({'kernel': 4}, 'kernel is 4 cells; use an odd number'),

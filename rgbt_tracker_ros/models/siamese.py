@@ -13,7 +13,6 @@ from rgbt_tracker_ros.models.network import (
     NetworkConfig,
     Output,
     Taps,
-    check_crops,
     standardise,
 )
 from rgbt_tracker_ros.models.paper_head import Maps, TowerHead, corner_boxes
@@ -44,7 +43,8 @@ class SiameseConfig(NetworkConfig):
             if getattr(self, field) not in known:
                 raise ValueError(f'{field} {getattr(self, field)!r} is unknown; known are '
                                  f'{", ".join(known)}')
-        check_crops(self)
+        if self.stride < 1:     # crops of any size: those of SiamFC, 127 and 255, are odd
+            raise ValueError(f'stride is {self.stride}; it must be 1 px or more')
         if (self.fusion, self.exchange) == ('paths', 'attention') and self.width % HEADS:
             raise ValueError(f'width is {self.width}; it must be a multiple of {HEADS}, the heads '
                              "of exchange 'attention', or use exchange 'gate'")

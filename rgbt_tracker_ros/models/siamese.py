@@ -43,8 +43,10 @@ class SiameseConfig(NetworkConfig):
             if getattr(self, field) not in known:
                 raise ValueError(f'{field} {getattr(self, field)!r} is unknown; known are '
                                  f'{", ".join(known)}')
-        if self.stride < 1:     # crops of any size: those of SiamFC, 127 and 255, are odd
-            raise ValueError(f'stride is {self.stride}; it must be 1 px or more')
+        # crops of any size: those of SiamFC, 127 and 255, are odd
+        for name in ('stride', 'template_size', 'search_size'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name} is {getattr(self, name)}; it must be 1 px or more')
         if (self.fusion, self.exchange) == ('paths', 'attention') and self.width % HEADS:
             raise ValueError(f'width is {self.width}; it must be a multiple of {HEADS}, the heads '
                              "of exchange 'attention', or use exchange 'gate'")

@@ -150,7 +150,11 @@ MUTUAL_PROMPT = (
                    unit='points', strict=True),
               *(Part(f'PR where RGB is degraded: mutual - {kind}',
                      diff(f'{_P}teacher', f'{_P}teacher_{kind}', 'pr_rgb_degraded'), 0.0,
-                     unit='points', strict=True) for kind in ('to_rgb', 'to_thermal')))),
+                     unit='points', strict=True) for kind in ('to_rgb', 'to_thermal'))),
+          tried='What three seeds can tell is that mutual prompts bring nothing beyond doubt at '
+                'this scale. Both streams are trained from scratch here, all of them; in the '
+                'paper (after MPLT) prompts are what a tracker pre-trained on RGB learns the '
+                'other modality by. Nothing was tried to turn it.'),
 )
 
 TRIED_MCE = (
@@ -319,8 +323,11 @@ TRIED_ADAPT = (
     'seeds 4 to 6. With the tuning seed, 0, and 30 videos (the shipped '
     'student 66.6 there, 93.4 on the cameras of before): the recipe of before 72.0 and 93.0, with '
     'scenes dressed as now 77.1 and 92.9, at a slightly larger share of them than the recipe '
-    'has. Seed 5 was refused at first, when one of the two measures had to gain beyond doubt by '
-    'itself (+2.7 and +1.2 points); that both decide together was made the rule after that.')
+    'has. The rule by which a student is handed over was changed twice after seeds were seen: '
+    'both measures decide together since seed 5 was refused for one of them (+2.7 and +1.2 '
+    'points), and scenes are counted, not samples (see D1.4). Students, and what they do on '
+    'videos and cameras, are of one training; which of them counts, and the verdict, are by the '
+    'present rule.')
 _A = 'adapt/distilled'
 ADAPT = (
     Claim('D1.1', 'After `rgbt distill` on 2,000 unlabelled pairs of cameras of another style '
@@ -345,7 +352,13 @@ ADAPT = (
              diff(_A, _A, 'labelled_original', 'shipped_original'), unit='points')),
           required=True),
     Claim('D1.4', 'The judge, who sees no label, hands it over', (
-        Part('runs in which it did', own(_A, 'accepted'), 1.0, unit=''),)),
+        Part('runs in which it did', own(_A, 'accepted'), 1.0, unit=''),),
+        tried='Two of three. The rule of before, which took samples of one scene for independent '
+              'ones, handed over all three; but in simulations with eight scenes kept aside, as '
+              'here, 39 % of students that were no better than the old one passed it, too. The '
+              'present one counts scenes, and lets 5 % pass. The student of seed 6, '
+              'three points better on new videos, is not to be told from chance on the eight '
+              'scenes that were kept aside of its 2,000 pairs.'),
 )
 
 CROSS = (

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 import sys
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from segments_kit import MS, Images, segment, stamp
@@ -126,11 +127,11 @@ def settings(student: Path, recordings: Path, work: Path, **changes: Any) -> Ada
 def main(student: str, recordings: str, work: str) -> None:
     """See the module."""
     torch.set_num_threads(1)
-    TrainLog.plot = lambda self: None  # type: ignore[method-assign]
     one = Adaptation(settings(Path(student), Path(recordings), Path(work)))
     fabric = make_fabric('cpu')
     one.mine(fabric)
-    one.train(fabric, Options(Path(work) / 'training', device='cpu', workers=0))
+    with patch.object(TrainLog, 'plot'):
+        one.train(fabric, Options(Path(work) / 'training', device='cpu', workers=0))
     if fabric.is_global_zero:
         one.judge()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import signal
 import sys
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -78,12 +79,12 @@ def main(names: str, out: str, steps: str, lives: str = '') -> None:
 
     if left >= 0:
         Graph.forward = mortal  # type: ignore[method-assign]
-    TrainLog.plot = lambda self: None  # type: ignore[method-assign]
-    for name in names.split(','):
-        extra = tuple(f'stages.{place.split(".")[0]}.{key}' for place in SIZES[name]
-                      for key in ('save_every=2', 'ema=0.9'))
-        folder = Path(out) / name if ',' in names else Path(out)
-        trainer = train(small(name, int(steps), extra=extra), folder)
+    with patch.object(TrainLog, 'plot'):
+        for name in names.split(','):
+            extra = tuple(f'stages.{place.split(".")[0]}.{key}' for place in SIZES[name]
+                          for key in ('save_every=2', 'ema=0.9'))
+            folder = Path(out) / name if ',' in names else Path(out)
+            trainer = train(small(name, int(steps), extra=extra), folder)
     trainer.close()  # once: processes that let go of one another can't meet again
 
 

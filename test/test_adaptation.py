@@ -553,7 +553,8 @@ def test_bad_input_is_one_clear_line_before_anything_is_done(tmp_path, student, 
 
 
 def test_what_is_missing_is_said_at_the_start(tmp_path, student, recordings, monkeypatch, capsys):
-    monkeypatch.setattr(cli, 'find_spec', lambda name: None if name == 'matplotlib' else 1)
+    monkeypatch.setattr('rgbt_tracker_ros.distillation.needs.find_spec',
+                        lambda name: None if name == 'matplotlib' else 1)
     assert command(student, recordings, tmp_path / 'new.safetensors') == 2
     assert "not installed: matplotlib; pip install 'lightning-fabric" in capsys.readouterr().err
     assert not (tmp_path / 'new.work').exists()

@@ -72,7 +72,7 @@ def test_the_command_is_on_the_path_of_a_colcon_install() -> None:
 
 
 def test_what_training_needs_is_named_where_pip_has_not_installed_us(pyproject: str) -> None:
-    from rgbt_tracker_ros.distillation.devices import INSTALL
+    from rgbt_tracker_ros.distillation.needs import INSTALL
     needed = re.search(r'^train = \[(.*?)\]', pyproject, re.M)
     assert needed is not None
     command = 'pip install ' + ' '.join(

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 import sys
 from typing import TYPE_CHECKING
 
 from rgbt_tracker_ros.command_line import CommandError, Parser, key_values
+from rgbt_tracker_ros.distillation.needs import require
 
 if TYPE_CHECKING:
     from rgbt_tracker_ros.adaptation.judging import Verdict
-
-NEEDED = ('lightning_fabric', 'matplotlib')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -127,9 +125,7 @@ def _draw(path: Path, verdicts: Mapping[float, Verdict], share: float | None) ->
 
 
 def _check(args: argparse.Namespace) -> None:
-    if missing := [m for m in NEEDED if find_spec(m) is None]:
-        from rgbt_tracker_ros.distillation.devices import INSTALL
-        raise CommandError(f'not installed: {", ".join(missing)}; {INSTALL}')
+    require()
     if args.out.suffix != '.safetensors' or args.out.is_dir():
         raise CommandError(f'--out {args.out}: name a file that ends in .safetensors')
     for flag, value, least in (('--seed', args.seed, 0), ('--steps', args.steps, 1),

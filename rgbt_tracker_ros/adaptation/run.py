@@ -10,7 +10,6 @@ from collections.abc import Sequence as List
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
-import json
 import math
 from pathlib import Path
 import shutil
@@ -198,10 +197,10 @@ class Adaptation:
         s, mining = self.settings, asdict(self.settings.mining)
         if not self._search.capped:     # then another limit finds the same
             del mining['most']
-        found: dict[str, Any] = json.loads(json.dumps({
+        found: dict[str, Any] = resume.plain({
             'student': checkpoint.sha256_of(s.student), 'config': asdict(s.config),
             'mining': mining, 'split': asdict(self.split),
-            'recordings': {q.name: fingerprint(q) for q in self.sequences}}))
+            'recordings': {q.name: fingerprint(q) for q in self.sequences}})
         return found
 
     def mine(self, fabric: Fabric) -> list[PseudoTrack]:

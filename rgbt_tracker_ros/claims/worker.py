@@ -114,7 +114,7 @@ def _train(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) -> floa
 def _forget_other(run: Path, recipe: Recipe, seed: int) -> None:
     """Delete what is left of a run of another description: its recipe has changed."""
     theirs = identity_of(resume.read_json(run / 'run.json'))
-    ours = json.loads(json.dumps(run_identity(recipe, Setting(seed))))
+    ours = resume.plain(run_identity(recipe, Setting(seed)))
     if theirs is not None and resume.difference(theirs, ours):
         shutil.rmtree(run)
 

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 import warnings
 
+from rgbt_tracker_ros.distillation.needs import require
 from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 # What Fabric and DDP say in every process of a training that is as it should be: this option alone
 # sends no buffers at the start; a 1x1 kernel has the same bytes in both orders.
 _KNOWN = ('.*broadcast_buffers.* is deprecated', 'Grad strides do not match bucket view strides')
-# the extra `train` of pyproject.toml, by name: where colcon has installed, pip knows no package
-INSTALL = "pip install 'lightning-fabric>=2.5,<2.7' 'matplotlib>=3.8' tensorboard"
 PRECISION = {'32': '32-true', 'bf16': 'bf16-mixed'}
 
 
@@ -46,12 +45,9 @@ def make_fabric(device: str = 'auto', devices: int = 1, nodes: int = 1,
     :param device: auto, cpu, cuda or cuda:N (with one device).
     :raises DeviceError: a device that is not there. :raises ValueError: Fabric is not installed.
     """
-    try:
-        from lightning_fabric import Fabric
-        from lightning_fabric.strategies.ddp import DDPStrategy
-    except ImportError as error:
-        raise ValueError('training needs Lightning Fabric, which is not installed; '
-                         f'{INSTALL}') from error
+    require('lightning_fabric')
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
     logging.getLogger('lightning_fabric').setLevel(logging.WARNING)
     found = resolve_device(device)
     if 'LOCAL_WORLD_SIZE' in os.environ and 'WORLD_SIZE' in os.environ:  # set by torchrun

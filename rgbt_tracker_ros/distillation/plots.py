@@ -2,36 +2,28 @@
 from __future__ import annotations
 
 import csv
-from importlib.util import find_spec
 import math
 from pathlib import Path
 
 import numpy as np
 
+from rgbt_tracker_ros.distillation.needs import require
+
 COLUMNS = 3  # panels in a row
-
-
-def require_plots() -> None:
-    """Refuse to begin what will be drawn where it can't be.
-
-    :raises ValueError: matplotlib is not installed.
-    """
-    if find_spec('matplotlib') is None:
-        raise ValueError('the losses are drawn with matplotlib, which is not installed; '
-                         'pip install matplotlib')
 
 
 def plot_losses(log: Path, path: Path) -> None:
     """Draw the terms of a log.csv over the steps, raw and smoothed, one panel each; nothing
     where it holds fewer than two steps. Parts of terms (`task.l1`) are in the log alone.
 
-    :raises ValueError: see `require_plots`. :raises OSError: the picture can't be written.
+    :raises NotInstalledError: matplotlib is not there.
+    :raises OSError: the picture can't be written.
     """
     with log.open(newline='') as file:
         rows = list(csv.DictReader(file))
     if len(rows) < 2:
         return
-    require_plots()
+    require('matplotlib')
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -88,11 +88,15 @@ def same(theirs: object, ours: object, path: Path) -> None:
 
     :raises ResumeError: names the first difference.
     """
-    ours = json.loads(json.dumps(ours))
-    if (found := difference(theirs, ours)) is not None:
+    if (found := difference(theirs, plain(ours))) is not None:
         where, a, b = found
         raise ResumeError(f'{path} is of a run with {where} = {short(a)}, not {short(b)}; '
                           'choose another --out, or the same options')
+
+
+def plain(value: object) -> Any:
+    """Return a value as JSON gives it back: tuples are lists, keys are text."""
+    return json.loads(json.dumps(value))
 
 
 def difference(a: object, b: object, where: str = '') -> tuple[str, object, object] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-import json
 import math
 from pathlib import Path
 import time
@@ -29,7 +28,7 @@ from rgbt_tracker_ros.distillation.identity import (
     run_record,
     stage_identity,
 )
-from rgbt_tracker_ros.distillation.plots import require_plots
+from rgbt_tracker_ros.distillation.needs import require
 from rgbt_tracker_ros.distillation.recipe import Recipe
 from rgbt_tracker_ros.distillation.reuse import RECORD, take, unlike
 from rgbt_tracker_ros.distillation.schedule import make_optimizer, set_rates
@@ -95,14 +94,14 @@ class Trainer:
         run = options.out / 'run.json'
         if (theirs := resume.read_json(run)) is not None:
             resume.same(identity_of(theirs), self.identity, run)
-        require_plots()
+        require('matplotlib')
         check(recipe, setting, self.fabric.device)
         self.fabric.barrier()
         if self.fabric.is_global_zero:
             resume.write_json(run, run_record(recipe, setting))
         self.fabric.barrier()
         # stages begin with what the first process has written of those before
-        if identity_of(resume.read_json(run)) != json.loads(json.dumps(self.identity)):
+        if identity_of(resume.read_json(run)) != resume.plain(self.identity):
             raise ValueError(f'{run}, which the first process has written, is not there for '
                              f'process {self.fabric.global_rank}; --out must be a folder that '
                              'all machines see')

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 import sys
 
 from rgbt_tracker_ros.command_line import CommandError, Parser
 from rgbt_tracker_ros.data.layouts import LayoutError
 from rgbt_tracker_ros.data.sinks import SinkError
+from rgbt_tracker_ros.distillation.needs import NotInstalledError, require
 from rgbt_tracker_ros.evaluation.trackers import TrackerError
 from rgbt_tracker_ros.loop.cameras import Plan
 from rgbt_tracker_ros.loop.robot import LoopError, Robot
@@ -24,7 +24,6 @@ from rgbt_tracker_ros.processes import ProcessError, terminable
 
 PAIRS, FEWEST = 1600, 600
 """Recorded if nothing else is asked for; of fewer, too little is kept aside to judge by."""
-NEEDED = ('lightning_fabric', 'matplotlib')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan = Plan.of(args.pairs, args.seed, args.out / 'cameras')
         with terminable(), Robot(args.out / 'logs') as robot:
             return run(Loop(args.out, plan, robot, args.steps, args.distill))
-    except CommandError as error:
+    except (CommandError, NotInstalledError) as error:
         print(f'rgbt loop: {error}', file=sys.stderr)
         return 2
     except (LoopError, ProcessError, LayoutError, TrackerError, SinkError, OSError) as error:
@@ -81,9 +80,7 @@ def _check(args: argparse.Namespace) -> None:
         raise CommandError(f'--steps is {args.steps}; it must be 1 or more')
     if not 0 <= args.seed < 2**20:
         raise CommandError(f'--seed is {args.seed}; it must be 0 to {2**20 - 1}')
-    if missing := [m for m in NEEDED if find_spec(m) is None]:
-        raise CommandError(f'not installed: {", ".join(missing)}; pip install '
-                           f"{' '.join(missing).replace('_', '-')} (`make loop` does it)")
+    require()
 
 
 def _parser() -> Parser:

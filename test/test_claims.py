@@ -10,6 +10,8 @@ import sys
 import numpy as np
 import pytest
 from recipe_kit import overrides, small, train
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 import torch
 
 from rgbt_tracker_ros.claims import (
@@ -36,11 +38,15 @@ from rgbt_tracker_ros.claims.page import number, write_page
 from rgbt_tracker_ros.claims.seeds import seeds_of, told
 from rgbt_tracker_ros.claims.store import (
     Result,
+    Table,
     arm_folder,
     collect,
     counting,
+    digest,
     load_table,
+    merged,
     save_table,
+    standing,
 )
 from rgbt_tracker_ros.claims.table import CLAIMS, SYSTEMS, beyond, closed, diff
 from rgbt_tracker_ros.data.suites import SUITES
@@ -48,6 +54,13 @@ from rgbt_tracker_ros.distillation.identity import stage_identity
 from rgbt_tracker_ros.distillation.stages import Setting, check
 from rgbt_tracker_ros.models.checkpoint import SHIPPED
 from rgbt_tracker_ros.models.registry import build
+
+
+@pytest.fixture
+def fake_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    for arm in (TEACHER, SMALL):
+        monkeypatch.setitem(ARMS, arm.name, arm)
+
 
 # --- statistics -------------------------------------------------------------------------------
 
@@ -172,7 +185,8 @@ TEACHER = replace(SMALL, name='fake/teacher', stage='teacher', needs=(),
                   measures=(Measure('localise', 'teacher.teacher', options={'count': 20}),))
 
 
-def test_arms_train_share_and_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_arms_train_share_and_rest(tmp_path: Path, fake_arms: None,
+                                   capsys: pytest.CaptureFixture[str]) -> None:
     assert worker.run_arm(TEACHER, 1, tmp_path) and worker.run_arm(SMALL, 1, tmp_path)
     assert 'teacher: taken from' in capsys.readouterr().out
     results = collect(tmp_path, ['fake/student', 'fake/teacher', 'fake/none'])
@@ -433,12 +447,16 @@ def test_the_page_is_made_again_from_its_results(tmp_path: Path,
     kept = load_table(tmp_path / 'claims' / cli.RESULTS)
     assert kept['cmd_rgbt/alone'][7] == late
     assert kept['cross/structure'][1].metrics.keys() == {'naming', 'duplicated'}
-    other = replace(late, key='older')
+    other = replace(late, key='older')      # a folder of before: what still holds stays
     (folder / 'result.json').write_text(json.dumps(other.as_dict()))
     assert cli.main(args) == 0
-    assert load_table(tmp_path / 'claims' / cli.RESULTS)['cmd_rgbt/alone'][7] == other
+    assert load_table(tmp_path / 'claims' / cli.RESULTS)['cmd_rgbt/alone'][7] == late
+    (folder.parent / 'seed8').mkdir()
+    (folder.parent / 'seed8' / 'result.json').write_text(json.dumps(other.as_dict()))
+    assert cli.main(args) == 0
+    assert load_table(tmp_path / 'claims' / cli.RESULTS)['cmd_rgbt/alone'][8] == other
     said = capsys.readouterr().out
-    assert 'left out, of another recipe, or measured in another way: cmd_rgbt/alone 7\n' in said
+    assert 'left out, of another recipe, or measured in another way: cmd_rgbt/alone 8\n' in said
     (tmp_path / 'claims' / cli.RESULTS).write_text('[1')
     assert cli.main(args) == 2 and "can't be read" in capsys.readouterr().err
 
@@ -456,6 +474,68 @@ def test_only_arms_of_the_same_parent_are_compared() -> None:
     assert results == {'a/teacher': {1: old, 2: new}, 'a/student': {1: child}}
     assert others == {'gone 1': 'of another recipe, or measured in another way', **{
         f'a/student {s}': 'trained from another a/teacher' for s in (2, 3)}}
+
+
+def test_what_was_found_replaces_what_was_kept_only_by_what_holds_as_well() -> None:
+    def some(parent: str, *children: str) -> Table:
+        return {'a/teacher': {1: Result({}, 'k', parent)}} | {
+            f'a/{c}': {1: Result({}, 'k', c + parent, {'a/teacher': parent})} for c in children}
+
+    def key(arm: str, seed: int) -> str:
+        return 'k'
+
+    kept = some('old', 'b', 'c')
+    assert merged(kept, some('new', 'b'), key) == kept      # else c would count no more
+    assert merged(kept, some('new', 'b', 'c'), key) == some('new', 'b', 'c')
+    assert merged(kept, some('new'), key) == kept
+    assert merged(kept, some('old', 'd'), key) == kept | some('old', 'd')
+    stale: Table = {'a/teacher': {1: Result({}, 'older', 'new')}, 'a/e': {1: Result({}, 'older')}}
+    assert merged(kept, stale, key) == kept | {'a/e': stale['a/e']}
+    assert merged(stale, kept, key) == kept | {'a/e': stale['a/e']}
+
+
+def test_what_goes_back_to_another_parent_is_trained_anew(tmp_path: Path,
+                                                          fake_arms: None) -> None:
+    assert worker.run_arm(TEACHER, 1, tmp_path) and worker.run_arm(SMALL, 1, tmp_path)
+    key = worker.key_of(SMALL, worker.arm_recipe(SMALL), 1)
+    first = standing(tmp_path, SMALL.name, 1, key)
+    assert first is not None
+    file = arm_folder(tmp_path, TEACHER.name, 1) / 'result.json'
+    held = file.read_text()
+    file.write_text(held.replace(first.parents[TEACHER.name], 'f' * 16))
+    assert standing(tmp_path, SMALL.name, 1, key) is None
+    # another teacher indeed: its network is moved a little
+    network = arm_folder(tmp_path, TEACHER.name, 1) / 'run' / 'teacher' / 'teacher.safetensors'
+    tensors = load_file(network)
+    name = next(n for n, t in tensors.items() if t.is_floating_point())
+    tensors[name] += 0.01
+    with safe_open(network, 'pt') as opened:
+        save_file(tensors, network, opened.metadata())
+    weights = digest(network.parent)
+    file.write_text(held.replace(first.parents[TEACHER.name], weights))
+    assert worker.run_arm(SMALL, 1, tmp_path)
+    second = standing(tmp_path, SMALL.name, 1, key)
+    assert second is not None and second.parents == {TEACHER.name: weights}
+    assert second.weights != first.weights
+
+
+def test_jobs_that_need_one_that_is_to_be_done_are_to_be_done() -> None:
+    plan = runner.plan(['f/child', 'f/late'], lambda arm: (1, 2), lambda arm: 1.0, FAKES)
+    left = runner.left(plan, lambda arm, seed: (arm.name, seed) != ('f/parent', 2), FAKES)
+    assert set(left) == {('f/parent', 2), ('f/child', 2)}
+
+
+def test_what_was_adapted_of_another_student_goes(tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = ARMS['adapt/distilled']
+    monkeypatch.setattr(worker, 'measure', lambda *_: {'m': 1.0})
+    assert worker.run_arm(arm, 4, tmp_path)
+    run = arm_folder(tmp_path, arm.name, 4) / 'run'
+    run.mkdir()
+    monkeypatch.setattr(worker, 'REVISIONS', {'adaptation': 99})    # measured in another way
+    assert worker.run_arm(arm, 4, tmp_path) and run.is_dir()
+    monkeypatch.setattr(worker.checkpoint, 'sha256_of', lambda path: 'another')
+    assert worker.run_arm(arm, 4, tmp_path) and not run.is_dir()
 
 
 @pytest.mark.parametrize('text', ['', '{', '[]', '{"metrics": 3}', '{"metrics": {"a": "b"}}',

@@ -89,7 +89,7 @@ def _run(args: argparse.Namespace) -> bool:
     from rgbt_tracker_ros.claims import runner, worker
     from rgbt_tracker_ros.claims.arms import ARMS, Arm
     from rgbt_tracker_ros.claims.seeds import seeds_of
-    from rgbt_tracker_ros.claims.store import arm_folder, read_result
+    from rgbt_tracker_ros.claims.store import standing
 
     claims = chosen_claims(args.systems, args.required)
     used = arms_of(claims)
@@ -101,13 +101,13 @@ def _run(args: argparse.Namespace) -> bool:
 
     def done(arm: Arm, seed: int) -> bool:
         key = worker.key_of(arm, worker.arm_recipe(arm), seed)
-        return read_result(arm_folder(args.out, arm.name, seed), key) is not None
+        return standing(args.out, arm.name, seed, key) is not None
 
     def told(arm: str, seed: int, metrics: dict[str, float]) -> None:
         tqdm.write(f'{arm} seed {seed}: ' + ', '.join(
             f'{k} {v:.4g}' for k, v in list(metrics.items())[:4]))
 
-    work = sum(plan.seconds[j] for j in plan.jobs if not done(ARMS[j[0]], j[1]))
+    work = sum(plan.seconds[j] for j in runner.left(plan, done))
     print(f'{len(plan.jobs)} arms for {len(claims)} claims, {work / 60:.0f} minutes of one core '
           f'left; results in {args.out}')
     return runner.Runner(plan, args.out, runner.launcher(args.out), done, args.jobs,
@@ -127,7 +127,7 @@ def _report(args: argparse.Namespace) -> None:
     def key_of(arm: str, seed: int) -> str:
         return worker.key_of(ARMS[arm], recipes[arm], seed) if arm in ARMS else ''
 
-    kept = store.merged(store.load_table(folder / RESULTS), store.collect(args.out, ARMS))
+    kept = store.merged(store.load_table(folder / RESULTS), store.collect(args.out, ARMS), key_of)
     source = structure.structure()      # as it is now, whatever the seed
     kept[STRUCTURE] = {seed: store.Result(source, key_of(STRUCTURE, seed))
                        for seed in seeds_of(STRUCTURE, FEWEST)}

@@ -64,6 +64,15 @@ def with_needs(arms: Iterable[str], table: dict[str, Arm] = ARMS) -> set[str]:
     return wanted
 
 
+def left(plan: Plan, done: Callable[[Arm, int], bool], table: dict[str, Arm] = ARMS) -> list[Job]:
+    """Return the jobs without a result that counts, and those that need one of them: it may come
+    to other weights.
+    """
+    undone = {j for j in plan.jobs if not done(table[j[0]], j[1])}
+    return [(name, seed) for name, seed in plan.jobs
+            if any((n, seed) in undone for n in with_needs([name], table))]
+
+
 def estimate(arm: Arm) -> float:
     """Return about how many seconds of one core an arm takes."""
     from rgbt_tracker_ros.claims.worker import arm_recipe
@@ -120,30 +129,30 @@ class Runner:
         Ctrl-C, or SIGTERM, stops the processes: each saves and ends, and KeyboardInterrupt is
         raised.
         """
-        left = [j for j in self.plan.jobs if not self.done(self.table[j[0]], j[1])]
-        finished = set(self.plan.jobs) - set(left)
+        waiting = left(self.plan, self.done, self.table)
+        finished = set(self.plan.jobs) - set(waiting)
         running: dict[Job, subprocess.Popen[bytes]] = {}
         total = sum(self.plan.seconds.values())
         bar = tqdm(total=round(total), unit='s', initial=round(total - sum(
-            self.plan.seconds[j] for j in left)), desc='arms', bar_format=_BAR, miniters=0,
+            self.plan.seconds[j] for j in waiting)), desc='arms', bar_format=_BAR, miniters=0,
             mininterval=_POLL if sys.stderr.isatty() else 60.0)
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            while left or running:
-                ready = [j for j in left if self._ready(j, finished)]
+            while waiting or running:
+                ready = [j for j in waiting if self._ready(j, finished)]
                 for job in ready[:self.jobs - len(running)]:
-                    left.remove(job)
+                    waiting.remove(job)
                     running[job] = self.launch(self.table[job[0]], job[1])
                 bar.set_postfix_str(', '.join(f'{n} {s}' for n, s in running), refresh=False)
                 bar.update(0)
                 for job in [j for j, p in running.items() if p.poll() is not None]:
                     self._end(job, running.pop(job).returncode, finished)
                     bar.update(round(self.plan.seconds[job]))
-                left = [j for j in left if not self._hopeless(j)]
+                waiting = [j for j in waiting if not self._hopeless(j)]
                 if running:
                     time.sleep(_POLL)
-                elif left and not any(self._ready(j, finished) for j in left):
-                    raise AssertionError(f'arms that wait for one another: {left}')
+                elif waiting and not any(self._ready(j, finished) for j in waiting):
+                    raise AssertionError(f'arms that wait for one another: {waiting}')
         finally:
             signal.signal(signal.SIGTERM, before)
             bar.close()

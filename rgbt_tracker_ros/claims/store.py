@@ -69,6 +69,16 @@ def read_result(folder: Path, key: str = '') -> Result | None:
     return result if key in ('', result.key) else None
 
 
+def standing(out: Path, arm: str, seed: int, key: str) -> Result | None:
+    """Return an arm's result if it is of this `key` and of its parents as they are now."""
+    found = read_result(arm_folder(out, arm, seed), key)
+    for parent, weights in found.parents.items() if found else ():
+        now = read_result(arm_folder(out, parent, seed))
+        if now is None or now.weights != weights:
+            return None
+    return found
+
+
 def collect(out: Path, arms: Iterable[str]) -> Table:
     """Return all results that a folder holds."""
     table: Table = {}
@@ -135,10 +145,32 @@ def load_table(path: Path) -> Table:
                          'again') from error
 
 
-def merged(*tables: Table) -> Table:
-    """Return several tables as one; later ones count."""
-    out: Table = {}
-    for table in tables:
+def merged(kept: Table, found: Table, key_of: Callable[[str, int], str]) -> Table:
+    """Return both tables as one: of two results the one that still holds, of two that do what
+    was `found`; but of a parent that was trained twice, to other weights, the one that more
+    results go back to, and of what goes back to both, what goes back to that one.
+
+    :param key_of: see `counting`.
+    """
+    both: dict[tuple[str, int], list[Result]] = {}
+    for table in (found, kept):
         for arm, seeds in table.items():
-            out.setdefault(arm, {}).update(seeds)
+            for seed, one in seeds.items():
+                both.setdefault((arm, seed), []).append(one)
+    for (arm, seed), some in both.items():
+        if current := [one for one in some if one.key == key_of(arm, seed)]:
+            both[arm, seed] = current
+    children: dict[tuple[str, int, str], set[str]] = {}
+    for (arm, seed), some in both.items():
+        for one in some:
+            for parent, weights in one.parents.items():
+                children.setdefault((parent, seed, weights), set()).add(arm)
+    out: Table = {}
+    # parents first: they name none
+    for (arm, seed), some in sorted(both.items(), key=lambda e: any(o.parents for o in e[1])):
+        def rank(one: Result, arm: str = arm, seed: int = seed) -> tuple[int, bool]:
+            return len(children.get((arm, seed, one.weights), ())), all(
+                p in out and seed in out[p] and out[p][seed].weights == weights
+                for p, weights in one.parents.items())
+        out.setdefault(arm, {})[seed] = max(some, key=rank)     # the first of equal ones
     return out

@@ -15,7 +15,7 @@ import torch
 
 from rgbt_tracker_ros.claims.arms import ADAPT, ARMS, NOTHING, Arm
 from rgbt_tracker_ros.claims.measures import measure
-from rgbt_tracker_ros.claims.store import Result, arm_folder, digest, read_result
+from rgbt_tracker_ros.claims.store import Result, arm_folder, digest, read_result, standing
 from rgbt_tracker_ros.distillation import resume
 from rgbt_tracker_ros.distillation.identity import identity_of, run_identity, stage_identity
 from rgbt_tracker_ros.distillation.recipe import Recipe, load_recipe
@@ -27,7 +27,11 @@ from rgbt_tracker_ros.models import checkpoint
 REVISION = 1
 """Raise it when the same recipe trains to other weights: all results are then made anew."""
 REVISIONS = {'adaptation': 3}
-"""Kind of measurement -> raised when it changes its meaning; 1 where nothing stands."""
+"""Kind of measurement -> raised when it, or the tracker that `suites` and `adaptation` go through,
+changes what comes out; 1 where nothing stands.
+"""
+TRAINED = 'trained.txt'
+"""In an arm's folder: what `run` holds, where no stage of the trainer's tells."""
 
 
 def arm_recipe(arm: Arm) -> Recipe:
@@ -36,22 +40,28 @@ def arm_recipe(arm: Arm) -> Recipe:
 
 
 def key_of(arm: Arm, recipe: Recipe, seed: int) -> str:
-    """Describe a result by all that it comes from; equal keys, equal results."""
-    if arm.recipe == ADAPT:
-        trained: Any = {'seed': seed, 'recipe': recipe.raw,
-                        'student': checkpoint.sha256_of(checkpoint.SHIPPED)}
-    elif arm.stage == NOTHING:
-        trained = {'seed': seed, 'networks': {
-            f'{s}.{k}': n['config'] for s, stage in recipe.raw['stages'].items()
-            for k, n in stage['networks'].items() if 'config' in n}}
-    else:
-        trained = stage_identity(recipe, Setting(seed), arm.stage)
+    """Describe a result by all that it comes from but the code; equal keys, equal results."""
     kinds = {m.kind for m in arm.measures}
-    parts: list[Any] = [REVISION, trained, [m.__dict__ for m in arm.measures]]
+    parts: list[Any] = [REVISION, _trained(arm, recipe, seed), [m.__dict__ for m in arm.measures]]
     if revisions := {k: REVISIONS[k] for k in kinds & set(REVISIONS)}:
         parts.append(revisions)
-    text = json.dumps(parts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _hash(parts)
+
+
+def _trained(arm: Arm, recipe: Recipe, seed: int) -> Any:
+    """Describe what an arm trains."""
+    if arm.recipe == ADAPT:
+        return {'seed': seed, 'recipe': recipe.raw,
+                'student': checkpoint.sha256_of(checkpoint.SHIPPED)}
+    if arm.stage == NOTHING:
+        return {'seed': seed, 'networks': {
+            f'{s}.{k}': n['config'] for s, stage in recipe.raw['stages'].items()
+            for k, n in stage['networks'].items() if 'config' in n}}
+    return stage_identity(recipe, Setting(seed), arm.stage)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def run_arm(arm: Arm, seed: int, out: Path) -> bool:
@@ -66,9 +76,10 @@ def run_arm(arm: Arm, seed: int, out: Path) -> bool:
 
 def _run(arm: Arm, seed: int, out: Path, folder: Path, recipe: Recipe) -> bool:
     key = key_of(arm, recipe, seed)
-    if read_result(folder, key) is not None:
+    if standing(out, arm.name, seed, key) is not None:
         return True
     seconds = 0.0
+    _forget_other(arm, recipe, seed, out, folder)
     if arm.stage != NOTHING:
         trained = _train(arm, recipe, seed, out, folder)
         if trained is None:
@@ -89,7 +100,6 @@ def _train(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) -> floa
     where it was interrupted.
     """
     run = folder / 'run'
-    _forget_other(run, recipe, seed)
     stages = list(recipe.stages)
     until = stages[:stages.index(arm.stage) + 1]
     reuse = tuple(arm_folder(out, name, seed) / 'run' for name in arm.needs)
@@ -111,12 +121,25 @@ def _train(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) -> floa
     return float((resume.read_json(record) or {'seconds': 0.0})['seconds'])
 
 
-def _forget_other(run: Path, recipe: Recipe, seed: int) -> None:
-    """Delete what is left of a run of another description: its recipe has changed."""
-    theirs = identity_of(resume.read_json(run / 'run.json'))
-    ours = resume.plain(run_identity(recipe, Setting(seed)))
-    if theirs is not None and resume.difference(theirs, ours):
-        shutil.rmtree(run)
+def _forget_other(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) -> None:
+    """Delete what is left of a run of another description: its recipe has changed, or what it
+    starts from.
+    """
+    run = folder / 'run'
+    if arm.stage == NOTHING:
+        record, ours = folder / TRAINED, _hash(_trained(arm, recipe, seed))
+        other = record.is_file() and record.read_text() != ours
+        resume.replace(record, lambda part: part.write_text(ours))
+    else:
+        theirs = identity_of(resume.read_json(run / 'run.json'))
+        other = theirs is not None and resume.difference(
+            theirs, run_identity(recipe, Setting(seed))) is not None
+        for name in arm.needs:
+            parent = read_result(arm_folder(out, name, seed))
+            taken = digest(run / ARMS[name].stage)
+            other |= parent is not None and taken not in ('', parent.weights)
+    if other:
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def _steps_done(stage: Path) -> int:

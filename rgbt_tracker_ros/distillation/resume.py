@@ -88,7 +88,7 @@ def same(theirs: object, ours: object, path: Path) -> None:
 
     :raises ResumeError: names the first difference.
     """
-    if (found := difference(theirs, plain(ours))) is not None:
+    if (found := difference(theirs, ours)) is not None:
         where, a, b = found
         raise ResumeError(f'{path} is of a run with {where} = {short(a)}, not {short(b)}; '
                           'choose another --out, or the same options')
@@ -100,12 +100,18 @@ def plain(value: object) -> Any:
 
 
 def difference(a: object, b: object, where: str = '') -> tuple[str, object, object] | None:
-    """Return the place of the first difference of two JSON values, and both values there."""
+    """Return the place of the first difference of two values as JSON keeps them, and both values
+    there.
+    """
+    return _difference(plain(a), plain(b), where)
+
+
+def _difference(a: object, b: object, where: str) -> tuple[str, object, object] | None:
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
             if key not in a or key not in b:
                 return f'{where}.{key}'.lstrip('.'), a.get(key), b.get(key)
-            if found := difference(a[key], b[key], f'{where}.{key}'.lstrip('.')):
+            if found := _difference(a[key], b[key], f'{where}.{key}'.lstrip('.')):
                 return found
         return None
     return None if a == b else (where, a, b)

@@ -20,7 +20,7 @@ def unlike(folder: Path, identity: dict[str, Any]) -> str | None:
     record = resume.read_json(folder / RECORD)
     if record is None:
         return ''
-    found = resume.difference(record['identity'], resume.plain(identity))
+    found = resume.difference(record['identity'], identity)
     return None if found is None else 'there {} is {}, here {}'.format(
         found[0], *map(resume.short, found[1:]))
 

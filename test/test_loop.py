@@ -198,6 +198,43 @@ def test_a_student_is_distilled_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(calls) == 3
 
 
+def test_a_refused_student_is_not_distilled_again(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(Loop, '_run_distill', lambda self: calls.append(1) or adapted(1)(self))
+    loop(tmp_path).record()
+    first = loop(tmp_path).distil()
+    assert first.startswith('refused after') and loop(tmp_path).distil() == first
+    assert len(calls) == 1
+    loop(tmp_path, steps=9).distil()
+    assert len(calls) == 2
+
+
+def test_an_exchange_that_failed_is_tried_again(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Loop, '_run_distill', adapted())
+    robot = FakeRobot()
+    monkeypatch.setattr(robot, 'deploy', lambda model, take: replace(
+        TAKEN, success=False, message='timed out'))
+    loop(tmp_path, robot).record()
+    one = loop(tmp_path, robot)
+    one.distil()
+    assert one.deploy().startswith('timed out')
+    later = FakeRobot()
+    for _ in range(2):
+        assert loop(tmp_path, later).deploy().startswith('new has taken over from old')
+    assert len(later.deployed) == 1
+
+
+def test_a_folder_that_another_process_works_in_is_refused(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with steps.alone(tmp_path):
+        assert cli.main(['--out', str(tmp_path)]) == 2
+    assert f'another rgbt loop works in {tmp_path}' in capsys.readouterr().err
+    with steps.alone(tmp_path):
+        pass
+
+
 @pytest.mark.parametrize('status', [2, -9, 130])
 def test_a_distill_that_fails_ends_the_loop(
         status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from rgbt_tracker_ros.distillation.needs import NotInstalledError, require
 from rgbt_tracker_ros.evaluation.trackers import TrackerError
 from rgbt_tracker_ros.loop.cameras import Plan
 from rgbt_tracker_ros.loop.robot import LoopError, Robot
-from rgbt_tracker_ros.loop.steps import STEPS, Loop
+from rgbt_tracker_ros.loop.steps import STEPS, Loop, alone
 from rgbt_tracker_ros.processes import ProcessError, terminable
 
 PAIRS, FEWEST = 1600, 600
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _check(args)
         plan = Plan.of(args.pairs, args.seed, args.out / 'cameras')
-        with terminable(), Robot(args.out / 'logs') as robot:
+        with terminable(), alone(args.out), Robot(args.out / 'logs') as robot:
             return run(Loop(args.out, plan, robot, args.steps, args.distill))
     except (CommandError, NotInstalledError) as error:
         print(f'rgbt loop: {error}', file=sys.stderr)

@@ -5,9 +5,10 @@ recording/, student.safetensors and student.work/ (of `rgbt distill`), answers/,
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -30,6 +31,22 @@ from rgbt_tracker_ros.loop.scores import AFTER, BEFORE, Moment, evaluate
 STEPS = ('record', 'distil', 'deploy', 'evaluate', 'draw')
 FEW = 500       # pairs to follow: other processes take longer to start than to do so few
 STOP_PATIENCE = 120.0   # s that a training has to save itself
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold a loop's folder: a second one would take what the first records for leftovers.
+
+    :raises CommandError: another process holds it. :raises OSError: it can't be made.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / '.loop.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandError(f'another rgbt loop works in {out}; wait for it, or name another '
+                               '--out') from error
+        yield
 
 
 class Loop:
@@ -120,8 +137,9 @@ class Loop:
         """Train the new student, or go on with it; return a line on it."""
         from rgbt_tracker_ros.models.checkpoint import sha256_of
         done: dict[str, Any] = self.found.setdefault('distil', {'seconds': 0.0})
-        if done.get('arguments') != self._distill or not self.student.is_file() or (
-                done.get('sha256') != sha256_of(self.student)):
+        there = done.get('accepted') is False or (self.student.is_file() and (
+            done.get('sha256') == sha256_of(self.student)))
+        if done.get('arguments') != self._distill or not there:
             verdict = self.out / 'student.work' / 'verdict.json'
             verdict.unlink(missing_ok=True)
             began = time.monotonic()
@@ -165,7 +183,8 @@ class Loop:
         if not done['accepted']:
             self.found.pop('deploy', None)
             return 'nothing: the old student stays'
-        if self.found.get('deploy', {}).get('sha256') != done['sha256']:
+        before = self.found.get('deploy', {})
+        if before.get('sha256') != done['sha256'] or not before['success']:
             deployed = self.robot.deploy(self.student, next(self.plan.takes()))
             self.found['deploy'] = asdict(deployed) | {'sha256': done['sha256']}
             self._keep()

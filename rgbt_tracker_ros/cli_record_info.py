@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-import json
 from pathlib import Path
 import sys
 from typing import Any
@@ -15,6 +14,7 @@ from rgbt_tracker_ros.data.layouts import LayoutError, open_layout
 from rgbt_tracker_ros.data.segments import RecordingDataset
 from rgbt_tracker_ros.data.segments_info import SegmentInfo, look, missing_numbers, text_of
 from rgbt_tracker_ros.data.sequence import shorten
+from rgbt_tracker_ros.data.sinks import SinkError, write_json
 
 COLUMNS = ('segment', 'pairs', 'duration', 'rate', 'size', 'rgb', 'thermal', 'skew p50/p95',
            'thermal range', 'tracks', 'state')
@@ -35,14 +35,10 @@ def main(argv: Sequence[str]) -> int:
             _draw(Path(args.picture), root, infos)
         whole = _whole(root, infos)
         if args.json:
-            text = json.dumps(whole, indent=1) + '\n'
-            if args.json == '-':
-                print(text, end='')
-            else:
-                Path(args.json).write_text(text, encoding='utf-8')
+            write_json(args.json, whole, indent=1)
         if args.json != '-':
             print(render(infos, whole))
-    except (CommandError, LayoutError) as error:
+    except (CommandError, LayoutError, SinkError) as error:
         print(f'rgbt record-info: {error}', file=sys.stderr)
         return 2
     except OSError as error:

@@ -17,6 +17,7 @@ import time
 from tqdm import tqdm
 
 from rgbt_tracker_ros.data.shipped import SMOKE, read_boxes
+from rgbt_tracker_ros.data.sinks import SinkError
 from rgbt_tracker_ros.demo_report import ANSWER_SHARE, Results, save_pictures
 from rgbt_tracker_ros.processes import (
     JsonLines,
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             results = run(output, options.device, options.model, options.fault)
         results.save(output / 'demo.json')
         save_pictures(results, output)
-    except (DemoError, ProcessError, OSError, RuntimeError) as error:
+    except (DemoError, ProcessError, OSError, SinkError) as error:
         print(f'rgbt demo: {error}', file=sys.stderr)
         return 1
     print(results.table())

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from rgbt_tracker_ros.data.shipped import SMOKE
+from rgbt_tracker_ros.data.sinks import VideoSink, write_file
 from rgbt_tracker_ros.data.sources import PairSource
 from rgbt_tracker_ros.evaluation.metrics import precision, success
 from rgbt_tracker_ros.types import Box, Estimate, State
@@ -83,8 +84,8 @@ class Results:
         }
 
     def save(self, path: Path) -> None:
-        """Write demo.json."""
-        path.write_text(json.dumps(self.summary(), indent=2) + '\n', encoding='utf-8')
+        """Write demo.json. :raises SinkError: it can't be written."""
+        write_file(path, json.dumps(self.summary(), indent=2) + '\n')
 
     def table(self) -> str:
         """Return the numbers as a table."""
@@ -113,30 +114,24 @@ class Results:
 def save_pictures(results: Results, output: Path) -> None:
     """Write overlay.mp4, and strip.png with moments of it.
 
-    :raises RuntimeError: if OpenCV can't write a video.
+    :raises SinkError: if one can't be written.
     """
     source = PairSource(SMOKE.rgb, SMOKE.thermal)
     estimates, truth = results.estimates(), list(results.truth.values())
     chosen = np.linspace(0, len(estimates) - 1, STRIP_PICTURES).round().astype(int)
     pictures: list[Any] = []
-    writer: cv2.VideoWriter | None = None
-    for index, (pair, estimate, box) in enumerate(zip(source, estimates, truth, strict=False)):
-        picture = side_by_side(pair, estimate, groundtruth=Box(*box),
-                               lines=[f'{index / source.fps:.1f} s'])
-        if writer is None:
-            height, width = picture.shape[:2]
-            writer = cv2.VideoWriter(str(output / 'overlay.mp4'),
-                                     cv2.VideoWriter.fourcc(*'mp4v'), source.fps, (width, height))
-            if not writer.isOpened():
-                raise RuntimeError(f"OpenCV can't write {output / 'overlay.mp4'}")
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        if index in chosen:
-            pictures.append(cv2.resize(picture, None, fx=0.5, fy=0.5,
-                                       interpolation=cv2.INTER_AREA))
-    if writer is not None:
-        writer.release()
+    with VideoSink(output / 'overlay.mp4', source.fps) as video:
+        for index, (pair, estimate, box) in enumerate(zip(source, estimates, truth, strict=False)):
+            picture = side_by_side(pair, estimate, groundtruth=Box(*box),
+                                   lines=[f'{index / source.fps:.1f} s'])
+            video.write(picture)
+            if index in chosen:
+                pictures.append(cv2.resize(picture, None, fx=0.5, fy=0.5,
+                                           interpolation=cv2.INTER_AREA))
+    if pictures:
         strip = cv2.cvtColor(film_strip(pictures, STRIP_COLUMNS), cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(output / 'strip.png'), strip, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        _, png = cv2.imencode('.png', strip, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        write_file(output / 'strip.png', png.tobytes())
 
 
 def _estimate(track: dict[str, Any] | None) -> Estimate:

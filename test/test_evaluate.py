@@ -73,6 +73,12 @@ def test_the_span_goes_from_the_first_box_to_the_last_annotation(rows, first, st
     assert (span.first, span.stop, list(span.box.as_tuple())) == (first, stop, BOX)
 
 
+def test_a_first_box_outside_the_image_names_the_frame():
+    outside = sequence({3: [-500, -500, 10, 10]})
+    with pytest.raises(SequenceError, match='made-up, frame 3: box '):
+        follow(parse_trackers(['csrt-rgb'])[0].make(), outside)
+
+
 @pytest.mark.parametrize('rows, message', [
     ({0: GONE, 1: GONE}, 'no annotation holds a box'), ({12: BOX}, 'only 10 frames')])
 def test_a_sequence_that_can_not_be_started_says_why(rows, message):
@@ -183,8 +189,14 @@ def test_a_damaged_file_is_made_again(tmp_path, caplog):
     cache = Cache(tmp_path)
     cache.save('t', 's', 'key', answers_of([BOX]))
     [file] = tmp_path.rglob('*.npz')
-    file.write_bytes(file.read_bytes()[:-40])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-40])
     assert cache.load('t', 's', 'key') is None and str(file) in caplog.text
+    kept = 0
+    for at in range(len(whole)):        # any byte that a disk has lost
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1:])
+        kept += cache.load('t', 's', 'key') is not None
+    assert kept < len(whole) / 2        # such as times of files
 
 
 @pytest.mark.parametrize('change', ['box', 'first image', 'image', 'length'])

@@ -1,6 +1,8 @@
 """OpenCV's trackers behind our contract, and trackers by name."""
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from rgbt_tracker_ros.data.scenes import Scene, SceneConfig
 from rgbt_tracker_ros.evaluation.baselines import ALGORITHMS, VIEWS, BaselineError, OpenCVTracker
 from rgbt_tracker_ros.evaluation.settings import read_config
 from rgbt_tracker_ros.evaluation.trackers import TrackerError, parse_trackers
+from rgbt_tracker_ros.models.checkpoint import SHIPPED
 from rgbt_tracker_ros.tracking.config import TrackerConfig
 from rgbt_tracker_ros.types import Box, Pair, PairError, State
 
@@ -145,6 +148,17 @@ def test_names_of_trackers(text, name, source, camera):
 def test_wrong_trackers_are_refused(names, message):
     with pytest.raises(TrackerError, match=message):
         parse_trackers(names)
+
+
+@pytest.mark.parametrize('folder', ['lr=0.1', 'me@work', 'rgb@thermal=x'])
+@pytest.mark.parametrize('label, at, name', [('', '', 'x'), ('', '@rgb', 'x@rgb'),
+                                             ('mine=', '@thermal', 'mine')])
+def test_weights_lie_in_folders_of_any_name(tmp_path, folder, label, at, name):
+    file = tmp_path / folder / 'x.safetensors'
+    file.parent.mkdir()
+    shutil.copyfile(SHIPPED, file)
+    [spec] = parse_trackers([f'{label}{file}{at}'], device='cpu')
+    assert (spec.name, spec.source, spec.camera) == (name, str(file), at[1:])
 
 
 def test_weights_that_can_not_be_loaded_are_refused(tmp_path):

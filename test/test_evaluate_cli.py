@@ -1,6 +1,7 @@
 """`rgbt evaluate` as a user has it: figures, resuming, results of others, errors."""
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -220,6 +221,37 @@ def test_a_report_of_files_has_pictures_where_images_are_there(root, tmp_path, i
     assert 'class="card loss"' in page and ('data:image/jpeg' in page) == images
     # pages are passed on: no folder of this machine is in them
     assert str(tmp_path) not in page and str(root) not in page and '--results files' in page
+
+
+@pytest.mark.parametrize('name', ["it's", 'a b=c'])
+def test_folders_of_any_name_hold_results(root, tmp_path, name):
+    files = tmp_path / name
+    files.mkdir()
+    for one in 'abc':
+        (files / f'{one}.txt').write_text('0,0,3,3\n' * 12)
+    assert evaluate('--layout', 'folder', '--root', root, '--results', files,
+                    '--report', tmp_path / 'report') == 0
+    page = (tmp_path / 'report' / 'index.html').read_text()
+    assert str(tmp_path) not in page and name.replace("'", '&#x27;') in page
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_report_of_before(root, tmp_path, capsys,
+                                                                     monkeypatch):
+    command = ['--layout', 'folder', '--root', root, '--tracker', 'mosse', '--report',
+               tmp_path / 'report']
+    assert evaluate(*command) == 0
+    page = tmp_path / 'report' / 'index.html'
+    before = page.read_bytes()
+    write = Path.write_bytes
+
+    def full(self, data):
+        write(self, data[:100])
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Path, 'write_bytes', full)
+    assert evaluate(*command) == 2
+    assert f"{page}: can't be written: No space left on device" in capsys.readouterr().err
+    assert page.read_bytes() == before and list(page.parent.glob('.*')) == []
 
 
 def test_list(root, capsys):

@@ -94,30 +94,39 @@ def _frames_of(path: Path) -> int:
         video.release()
 
 
-def write_json(path: str | Path, data: object) -> None:
-    """Write JSON to a file, by way of a temporary one beside it; '-' is standard output.
+def write_json(path: str | Path, data: object, indent: int | None = None) -> None:
+    """Write JSON to a file, whole or not at all; '-' is standard output.
 
     :raises ValueError: if there is a NaN or infinity in the data.
     :raises SinkError: (a ValueError) if it can't be written: disk full, closed pipe.
     """
-    text = json.dumps(data, allow_nan=False) + '\n'
+    text = json.dumps(data, allow_nan=False, indent=indent) + '\n'
+    if str(path) != '-':
+        write_file(path, text)
+        return
     try:
-        _write(path, text)
+        sys.stdout.write(text)
+        sys.stdout.flush()              # a full disk or closed pipe shows here, not at exit
     except OSError as e:
         raise SinkError(f"{path}: can't be written: {e.strerror}") from e
 
 
-def _write(path: str | Path, text: str) -> None:
+def write_file(path: str | Path, content: str | bytes) -> None:
+    """Write a file by way of a temporary one beside it: whole, or the old one stays.
+
+    :param content: text is written as UTF-8.
+    :raises SinkError: if it can't be written; it names the file, which the system does not.
+    """
+    data = content.encode() if isinstance(content, str) else content
     file = Path(path)
-    if str(path) == '-':
-        sys.stdout.write(text)
-        sys.stdout.flush()              # a full disk or closed pipe shows here, not at exit
-    elif file.exists() and not file.is_file():
-        file.write_text(text)           # a pipe or a device must not be replaced
-    else:
-        part = file.with_name(f'.{file.name}.{os.getpid()}.part')
-        try:
-            part.write_text(text)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+    part = file.with_name(f'.{file.name}.{os.getpid()}.part')
+    try:
+        if file.exists() and not file.is_file():
+            file.write_bytes(data)          # a pipe or a device must not be replaced
+            return
+        part.write_bytes(data)
+        part.replace(file)
+    except OSError as e:
+        raise SinkError(f"{path}: can't be written: {e.strerror}") from e
+    finally:
+        part.unlink(missing_ok=True)

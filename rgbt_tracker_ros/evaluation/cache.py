@@ -11,14 +11,16 @@ import hashlib
 import io
 import json
 import logging
-import os
 from pathlib import Path
 import re
 from typing import Any
 from zipfile import BadZipFile
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rgbt_tracker_ros.data.sinks import write_file
 
 FORMAT = 1
 _log = logging.getLogger(__name__)
@@ -80,14 +82,15 @@ class Cache:
                     return None
                 return Answers(int(data['first']), data['boxes'], data['confidence'],
                                data['states'], data['seconds'], data['stamps'])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error,
+                NotImplementedError) as error:
             _log.warning('%s is damaged and is made again: %s', path, error)
             return None
 
     def save(self, tracker: str, sequence: str, key: str, answers: Answers) -> None:
         """Keep answers; the file is whole or not there.
 
-        :raises OSError: if it can't be written.
+        :raises SinkError: if it can't be written. :raises OSError: if its folder can't be made.
         """
         path = self._path(tracker, sequence, key)
         if path is None:
@@ -98,12 +101,7 @@ class Cache:
             data, key=np.array(key), first=np.array(answers.first), boxes=answers.boxes,
             confidence=answers.confidence, states=answers.states, seconds=answers.seconds,
             stamps=answers.stamps)
-        part = path.with_name(f'{path.name}.{os.getpid()}.part')
-        try:
-            part.write_bytes(data.getvalue())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_file(path, data.getvalue())
 
     def _path(self, tracker: str, sequence: str, key: str) -> Path | None:
         if self.folder is None:

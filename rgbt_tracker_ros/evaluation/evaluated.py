@@ -17,7 +17,7 @@ from rgbt_tracker_ros.evaluation.score_json import to_json
 from rgbt_tracker_ros.evaluation.score_types import Run, SequenceResult, SequenceScores
 from rgbt_tracker_ros.evaluation.scoring import result_of, score_answers, score_result
 from rgbt_tracker_ros.evaluation.timing import Timing
-from rgbt_tracker_ros.evaluation.trackers import versions
+from rgbt_tracker_ros.evaluation.trackers import labelled, versions
 
 _OWN = {'lsotb': 'otb', 'ptb': 'otb'}
 
@@ -74,9 +74,10 @@ class Evaluated:
                  if key in tracker}
         facts |= {key: str(value) for key, value in self.provenance.items()
                   if key not in ('tracker', 'versions', 'layout', 'root')}
-        for key in ('command', 'results'):
-            if key in facts:
-                facts[key] = _without_folders(facts[key])
+        if 'command' in facts:
+            facts['command'] = _without_folders(facts['command'])
+        if 'results' in facts:
+            facts['results'] = Path(facts['results']).name
         return facts | {'versions': ', '.join(
             f'{k} {v}' for k, v in self.provenance.get('versions', {}).items())}
 
@@ -145,7 +146,7 @@ def score_files(text: str, dataset: Dataset, names: Sequence[str], convention: s
         several trackers' files lie in it, those that begin with the label.
     :raises ResultError: if there is no such folder, or not a file for each sequence in it.
     """
-    label, _, path = text.rpartition('=')
+    label, path = labelled(text)
     files = find_results(Path(path).expanduser(), names, label)
     done = Evaluated(label or _tracker_of(files), convention,
                      provenance={'results': path, 'versions': versions()})
@@ -163,10 +164,13 @@ def score_files(text: str, dataset: Dataset, names: Sequence[str], convention: s
 
 def _without_folders(command: str) -> str:
     """Return a command with the last part of each absolute path: pages are passed on."""
+    def short(path: str) -> str:
+        return Path(path).name if path.startswith(('/', '~')) else path
+
     words = []
     for word in shlex.split(command):
-        label, equals, path = word.rpartition('=')
-        words.append(label + equals + (Path(path).name if path.startswith(('/', '~')) else path))
+        label, equals, path = word.partition('=')
+        words.append(short(word) if '/' in label else label + equals + short(path))
     return shlex.join(words)
 
 

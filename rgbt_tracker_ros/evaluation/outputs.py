@@ -60,7 +60,7 @@ def check_outputs(args: Namespace) -> None:
 def write_outputs(args: Namespace, opening: Opening, everything: Sequence[Evaluated]) -> None:
     """Write what was asked for, and print the tables.
 
-    :raises SinkError: if the JSON can't be written. OSError: if another file can't be.
+    :raises SinkError: if a file can't be written. :raises OSError: if a folder can't be made.
     """
     text = sys.stderr if args.json == '-' else sys.stdout
     scored = [done for done in everything if done.scores]

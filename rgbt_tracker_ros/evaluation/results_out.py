@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from rgbt_tracker_ros.data.sinks import write_file
 from rgbt_tracker_ros.evaluation.metrics import Floats
 from rgbt_tracker_ros.evaluation.results_io import COMPANIONS, file_name
 from rgbt_tracker_ros.evaluation.score_types import SequenceResult
@@ -61,7 +62,8 @@ def write_results(results: Iterable[SequenceResult], folder: Path | str, tracker
     `nan`.
 
     :raises ValueError: if the format is not known, or a name is not one of a file.
-    :raises OSError: if a file can't be written.
+    :raises SinkError: if a file can't be written.
+    :raises OSError: if a folder can't be made.
     """
     if form not in FORMATS:
         raise ValueError(f'result format {form!r} is not known; choose one of: '
@@ -96,4 +98,4 @@ def _write(path: Path, table: Floats, how: ResultFormat) -> None:
     gap = how.delimiter.join([how.no_answer] * table.shape[1])
     lines = [how.delimiter.join(repr(v).removesuffix('.0') for v in row)
              if all(map(math.isfinite, row)) else gap for row in table.tolist()]
-    path.write_text('\n'.join(lines) + '\n', encoding='ascii')
+    write_file(path, '\n'.join(lines) + '\n')

@@ -21,7 +21,7 @@ from rgbt_tracker_ros.evaluation.cache import Answers, Cache, key_of
 from rgbt_tracker_ros.evaluation.opening import Opening
 from rgbt_tracker_ros.evaluation.pool import Done, run_jobs
 from rgbt_tracker_ros.evaluation.trackers import OnePassTracker, TrackerError, TrackerSpec
-from rgbt_tracker_ros.types import Box, PairError
+from rgbt_tracker_ros.types import Box, BoxError, PairError
 
 REPORT_EVERY = 16       # frames
 Report = Callable[[int], None]
@@ -104,7 +104,8 @@ def follow(tracker: OnePassTracker, sequence: Sequence, span: Span | None = None
     """Let a tracker go over a sequence once.
 
     :param report: called now and then with the number of frames done since the last time.
-    :raises SequenceError: where a pair does not suit the tracker; the text names the frame.
+    :raises SequenceError: where a pair, or the first box, does not suit the tracker; the text
+        names the frame.
     :raises LayoutError: where a frame can't be decoded.
     """
     span = span or span_of(sequence)
@@ -116,7 +117,7 @@ def follow(tracker: OnePassTracker, sequence: Sequence, span: Span | None = None
         begin = perf_counter()
         try:
             estimate = tracker.update(pair) if i else tracker.init(pair, span.box)
-        except PairError as error:
+        except (PairError, BoxError) as error:
             raise SequenceError(f'{sequence.name}, frame {span.first + i}: {error}') from error
         seconds[i] = perf_counter() - begin
         boxes[i] = estimate.box.as_tuple() if i else span.box.as_tuple()

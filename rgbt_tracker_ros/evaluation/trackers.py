@@ -143,6 +143,13 @@ class _OneCamera:
                        thermal=pair.thermal if self._camera == 'thermal' else None)
 
 
+def labelled(text: str) -> tuple[str, str]:
+    """Split `LABEL=what` into both; '' and all of it where it is a path that holds a `=`."""
+    label, equals, what = text.partition('=')
+    path = '/' in label and ('/' in what or what.endswith(SUFFIX))
+    return ('', text) if not equals or path or Path(text).exists() else (label, what)
+
+
 def parse_trackers(names: Sequence[str], config: TrackerConfig | None = None,
                    device: str = 'auto', threads: int = 1) -> list[TrackerSpec]:
     """Turn what the user wrote into trackers that are known to exist.
@@ -156,10 +163,13 @@ def parse_trackers(names: Sequence[str], config: TrackerConfig | None = None,
     """
     specs: list[TrackerSpec] = []
     for text in names:
-        label, _, rest = text.rpartition('=')
-        source, at, camera = rest.partition('@')
-        if at and camera not in CAMERAS:
-            raise TrackerError(f'{rest!r}: what stands behind @ must be {" or ".join(CAMERAS)}')
+        label, rest = labelled(text)
+        source, at, camera = rest.rpartition('@')
+        if camera not in CAMERAS or not at:
+            if at and not rest.endswith(SUFFIX):    # a path may hold one
+                raise TrackerError(f'{rest!r}: what stands behind @ must be '
+                                   f'{" or ".join(CAMERAS)}')
+            source, at, camera = rest, '', ''
         spec = TrackerSpec(label or _label(source) + at + camera, source, camera,
                            config or TrackerConfig(), threads=threads)
         _check(spec)

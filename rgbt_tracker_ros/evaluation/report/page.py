@@ -11,6 +11,7 @@ import platform
 import numpy as np
 
 from rgbt_tracker_ros import __version__
+from rgbt_tracker_ros.data.sinks import write_file
 from rgbt_tracker_ros.evaluation.conventions import convention
 from rgbt_tracker_ros.evaluation.report import by_sequence, comparison, losses, sections
 from rgbt_tracker_ros.evaluation.report.curves import chart
@@ -44,14 +45,15 @@ def write_report(runs: Sequence[ReportRun], path: Path | str,
     :return: the file.
     :raises ValueError: without runs, if their conventions differ, or if two have the same name
         and mode.
-    :raises OSError: if it can't be written.
+    :raises SinkError: if it can't be written; an older one stays.
+    :raises OSError: if its folder can't be made.
     """
     text = page(runs, options or ReportOptions())
     path = Path(path)
     if path.suffix.lower() not in ('.html', '.htm'):
         path = path / NAME
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding='utf-8')
+    write_file(path, text)
     return path
 
 

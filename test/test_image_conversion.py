@@ -118,6 +118,49 @@ def test_compressed() -> None:
     np.testing.assert_array_equal(to_thermal(msg), COLORS)
 
 
+@pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
+def test_a_mosaic_that_was_compressed_as_it_is(pattern: str) -> None:
+    """As image_transport does: colours, not the pattern in grey."""
+    for kind, close in (('.png', 0), ('.jpg', 12)):
+        _, data = cv2.imencode(kind, bayer(pattern), [cv2.IMWRITE_JPEG_QUALITY, 100])
+        msg = CompressedImage(format=f'bayer_{pattern}8; {kind[1:]} compressed ',
+                              data=array('B', data.tobytes()))
+        out = to_rgb(msg).astype(int)
+        assert np.abs(out[1:-1, 1:-1] - FLAT[1:-1, 1:-1]).max() <= close
+
+
+def test_a_mosaic_that_was_debayered_before_it_was_compressed() -> None:
+    _, png = cv2.imencode('.png', COLORS[..., ::-1])
+    msg = CompressedImage(format='bayer_rggb8; png compressed bgr8',
+                          data=array('B', png.tobytes()))
+    np.testing.assert_array_equal(to_rgb(msg), COLORS)
+
+
+def test_a_mosaic_of_16_bits_is_refused() -> None:
+    for encoding in ('bayer_rggb16', 'bayer_rggb8'):
+        _, png = cv2.imencode('.png', GRAY.astype(np.uint16) * 200)
+        msg = CompressedImage(format=f'{encoding}; png compressed ',
+                              data=array('B', png.tobytes()))
+        with pytest.raises(ImageError, match=f'compressed {encoding} of uint16'):
+            to_rgb(msg)
+
+
+@pytest.mark.parametrize('encoding', ['mono16', '16UC1', '16SC1'])
+def test_thermal_of_16_bits_over_jpeg_is_refused(encoding: str) -> None:
+    """OpenCV cuts its values off at 255: a picture all white, and always the same."""
+    _, jpeg = cv2.imencode('.jpg', GRAY)
+    msg = CompressedImage(format=f'{encoding}; jpeg compressed ',
+                          data=array('B', jpeg.tobytes()))
+    for read in (to_thermal, lambda m: check(m, 'thermal')):
+        with pytest.raises(ImageError, match="do not survive JPEG; set the publisher's format to"):
+            read(msg)
+    msg.format = 'mono8; jpeg compressed '
+    assert to_thermal(msg).shape == GRAY.shape
+    _, png = cv2.imencode('.png', GRAY.astype(np.uint16) * 200)
+    msg = CompressedImage(format=f'{encoding}; png compressed ', data=array('B', png.tobytes()))
+    assert to_thermal(msg).dtype == np.uint16
+
+
 @pytest.mark.parametrize(('fields', 'reason'), [
     ({'encoding': 'rgb9'}, "encoding 'rgb9' can not be used as rgb; use one of rgb8, bgr8"),
     ({'encoding': '32FC1'}, "encoding '32FC1' can not be used as rgb"),

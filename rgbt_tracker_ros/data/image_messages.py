@@ -7,6 +7,7 @@ copied that need not be.
 from __future__ import annotations
 
 from dataclasses import dataclass
+import re
 from typing import Any, Protocol, TypeGuard, cast
 
 import cv2
@@ -72,6 +73,7 @@ ENCODINGS = {
     'yuv422_yuy2': Encoding('u1', 2, cv2.COLOR_YUV2RGB_YUYV),
     'yuyv': Encoding('u1', 2, cv2.COLOR_YUV2RGB_YUYV),
 }
+_WIDE = re.compile('(mono16|16[us]c1).*jpe?g', re.IGNORECASE)   # formats that say so
 SINGLE_CHANNEL = ('mono8', '8UC1', 'mono16', '16UC1', '32FC1')
 ACCEPTED = {
     'rgb': tuple(e for e, how in ENCODINGS.items() if how.dtype == 'u1'),
@@ -95,6 +97,10 @@ def check(msg: RawImage | CompressedImage, stream: str) -> None:
             raise ImageError(f'empty compressed image (format {msg.format!r})')
         if 'compresseddepth' in msg.format.lower():
             raise ImageError(f'format {msg.format!r} is not supported; use png for 16-bit images')
+        # the values are cut off at 255: most thermal cameras' pictures are then all white
+        if stream == 'thermal' and _WIDE.match(msg.format):
+            raise ImageError(f'format {msg.format!r}: 16-bit images do not survive JPEG; set the '
+                             "publisher's format to png")
         return
     msg = cast(RawImage, msg)
     how = ENCODINGS.get(msg.encoding)
@@ -119,6 +125,11 @@ def to_rgb(msg: RawImage | CompressedImage) -> NDArray[np.uint8]:
     """
     check(msg, 'rgb')
     if is_compressed(msg):
+        encoding = msg.format.partition(';')[0].strip()     # of what was compressed, if it says so
+        if encoding.startswith('bayer_'):
+            mosaic = _decode(msg, cv2.IMREAD_UNCHANGED)
+            if mosaic.ndim == 2:
+                return _mosaic(mosaic, encoding)
         return _convert(_decode(msg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     raw = cast(RawImage, msg)
     return _colored(_pixels(raw), raw.encoding)
@@ -154,6 +165,14 @@ def _pixels(msg: RawImage) -> Array:
         pixels = pixels[:, :, 0]
     # copies nothing that is contiguous and native already
     return cast(Array, np.ascontiguousarray(pixels, dtype.newbyteorder('=')))
+
+
+def _mosaic(pixels: Array, encoding: str) -> NDArray[np.uint8]:
+    """Take a Bayer mosaic that was compressed as it is, as image_transport does, to colours."""
+    if encoding not in ENCODINGS or pixels.dtype != np.uint8:
+        raise ImageError(f'compressed {encoding} of {pixels.dtype} can not be used as rgb; '
+                         'compress debayered images, or an 8-bit mosaic')
+    return _colored(pixels, encoding)
 
 
 def _colored(pixels: Array, encoding: str) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from rgbt_tracker_ros.tracking.geometry import Crop, thermal_to_rgb
 from rgbt_tracker_ros.tracking.shifts import correlation, edges, peak
 from rgbt_tracker_ros.tracking.tracker import Tracker
 from rgbt_tracker_ros.tracking.views import Views
-from rgbt_tracker_ros.types import Box, Pair
+from rgbt_tracker_ros.types import Box, BoxError, Pair
 
 MARGIN = 24  # px cut off at every side, so that a shift shows nothing made up
 STEP = 33_333_333  # ns
@@ -158,6 +158,16 @@ def test_one_pair_in_so_many_is_looked_at(reach, looks, monkeypatch):
     assert (watch.offset != (0, 0)) == bool(reach)
 
 
+@pytest.mark.parametrize('reach', [0.15, 0.2])
+def test_a_reach_of_more_than_the_image_is_cut_to_it(reach):
+    """272x153, as wide as cameras are; before, nothing was looked at from 0.18 on."""
+    watch = Alignment(reach)
+    for video in (1, 2, 3):
+        pair = shifted(scene(video), (20, 4))
+        found = look(watch, Pair(pair.rgb[:153], pair.thermal[:153]))
+    assert found == pytest.approx((20, 4), abs=1.1)
+
+
 @pytest.mark.parametrize('shift', [(0, 0), (3, -8), (-17, 17)])
 def test_a_correlation_has_its_peak_at_the_shift(shift):
     pair = shifted(scene(), shift)
@@ -246,6 +256,79 @@ def test_the_template_is_cut_again_once_the_offset_is_known(first, times):
     assert np.array_equal(rgb, crop.cut(start.rgb)) and box == crop.to_crop(BOX)
     assert np.abs(thermal.astype(int) - crop.cut(true.thermal)).mean() < 4
     assert np.abs(thermal.astype(int) - crop.cut(off.thermal)).mean() > 6
+
+
+OFF = 11, -6    # px by which thermal lies off in what follows
+IN_THERMAL = Box(BOX.x + OFF[0], BOX.y + OFF[1], BOX.w, BOX.h)
+
+
+def marked(first, names='thermal', count=4 * EVERY):
+    """Follow what is at BOX in RGB and was marked where thermal shows it."""
+    off = shifted(scene(), OFF)
+    tracker = Tracker(Memory())
+    pairs = [Pair(p.rgb, p.thermal, i * STEP) for i, p in enumerate([first(off)] + [off] * count)]
+    boxes = [tracker.init(pairs[0], IN_THERMAL, names).box]
+    boxes += [tracker.update(pair).box for pair in pairs[1:]]
+    return tracker, pairs[0], boxes
+
+
+@pytest.mark.parametrize('first', [lambda p: p, dim], ids=['known at once', 'known later'])
+def test_a_box_that_was_marked_in_thermal_goes_where_thermal_lies(first):
+    """The template is of the target in both images, whenever the offset becomes known."""
+    tracker, start, boxes = marked(first)
+    assert boxes[-1].center == pytest.approx(BOX.center, abs=1.2)
+    now = tracker._given.box
+    assert now.center == pytest.approx(BOX.center, abs=1.2)
+    rgb, thermal, box = tracker._student.given[-1]
+    crops = [Crop.around(b, Oracle.config.template_factor, Oracle.config.template_size)
+             for b in (now, IN_THERMAL)]
+    assert np.abs(rgb.astype(int) - crops[0].cut(start.rgb)).max() <= 2
+    assert np.abs(thermal.astype(int) - crops[1].cut(start.thermal)).max() <= 2
+    assert box.as_tuple() == pytest.approx(crops[0].to_crop(now).as_tuple())
+
+
+def test_a_box_that_was_marked_in_rgb_stays_where_it_is():
+    for first in (lambda p: p, dim):
+        _, _, boxes = marked(first, 'rgb')
+        assert all(box.center == pytest.approx(IN_THERMAL.center) for box in boxes)
+
+
+def test_a_box_of_thermal_alone_is_not_moved():
+    _, _, boxes = marked(lambda p: Pair(None, p.thermal))
+    assert all(box.center == pytest.approx(IN_THERMAL.center) for box in boxes)
+
+
+def test_what_moved_once_does_not_move_again():
+    """The template follows later evidence; where the target is by then is the tracker's to say."""
+    tracker, _, boxes = marked(dim)
+    known = len(tracker._student.given)
+    for number in range(60, 60 + 16 * EVERY):
+        pair = shifted(scene(), (-9, 4))
+        box = tracker.update(Pair(pair.rgb, pair.thermal, number * STEP)).box
+    assert tracker._views._alignment.offset == pytest.approx((-9, 4), abs=1)
+    assert len(tracker._student.given) > known
+    assert box.center == pytest.approx(boxes[-1].center)
+    assert tracker._given.box.center == pytest.approx(
+        (IN_THERMAL.center[0] + 9, IN_THERMAL.center[1] - 4), abs=1)
+
+
+def test_who_takes_over_has_the_box_where_thermal_lies():
+    old, start, boxes = marked(dim)
+    new = Tracker(Memory())
+    new.take_over(old, start, IN_THERMAL)
+    for one, other in zip(old._student.given[-1][:2], new._student.given[-1][:2], strict=True):
+        assert np.array_equal(one, other)
+    later = shifted(scene(), OFF)
+    found = new.update(Pair(later.rgb, later.thermal, 99 * STEP)).box
+    assert found.center == pytest.approx(boxes[-1].center)
+
+
+def test_a_box_that_leaves_the_image_with_the_offset_is_refused():
+    off = shifted(scene(), OFF)
+    tracker = Tracker(Memory())
+    with pytest.raises(BoxError, match='px a side are needed'):
+        tracker.init(off, Box(2, 70, 11, 50), 'thermal')
+    assert not tracker.has_target
 
 
 def test_it_can_be_switched_off():

@@ -293,7 +293,7 @@ def test_zero_means_never_and_can_be_changed():
     image = np.zeros((20, 30), np.uint8)
     assert not any(detector.update(image, t * 1000 * MS) for t in range(5))
     detector.frozen_after = 1.0
-    assert [detector.update(image, t * 1000 * MS) for t in (5, 6)] == [False, True]
+    assert [detector.update(image, t * 1000 * MS) for t in (5, 6)] == [True, True]
 
 
 @pytest.mark.parametrize('bad', [-0.1, float('nan'), float('inf')])
@@ -315,6 +315,27 @@ def test_a_picture_is_overdue_by_the_camera_s_own_pace(times):
             seen.append(detector.overdue)
     hung = [False] * (12 * times) + [False] * times + [True] * 4 + [False] * (2 * times)
     assert seen == hung
+
+
+@pytest.mark.parametrize('frozen_after', [0.0, 0.25])
+def test_a_slow_camera_s_picture_stands_in_also_where_none_is_ever_frozen(frozen_after):
+    """9 Hz beside 30 Hz: for one and a half of its periods, and no longer."""
+    detector, last = FrozenDetector(frozen_after), None
+    for i in range(30):
+        if i % 3 == 0:
+            last = np.full((8, 8), i, np.uint8)
+            assert not detector.update(last, i * 37 * MS)
+        elif i > 12:
+            np.testing.assert_array_equal(detector.held(i * 37 * MS), last)
+    assert detector.held((27 + 4) * 37 * MS) is not None
+    assert detector.held((27 + 5) * 37 * MS) is None
+
+
+def test_where_none_is_ever_frozen_none_is_overdue():
+    detector = FrozenDetector(0.0)
+    for i in range(30):
+        assert not detector.update(np.full((8, 8), min(i, 10), np.uint8), i * 33 * MS)
+        assert not detector.overdue and detector.repeated == (i > 10)
 
 
 def test_nothing_is_overdue_where_the_pace_is_not_known():

@@ -28,7 +28,9 @@ class Alignment:
     """
 
     def __init__(self, reach: float) -> None:
-        """Look for offsets of up to `reach` (share of the RGB image's longer side); 0: never."""
+        """Look for offsets of up to `reach` (share of the RGB image's longer side), a third of its
+        shorter side at most; 0: never, nor in images four times as wide as they are high.
+        """
         self.reach = reach
         self._grid: Grid | None = None
         self._start()
@@ -52,9 +54,11 @@ class Alignment:
             self._grid = Grid(rgb.shape, thermal.shape, registration, _SIZE)
             self._start()
         self._pairs += 1
-        reach = self.reach * _SIZE
+        # further shifts leave too little of the images on one another
+        room = min(self._grid.shape) // 3
+        reach = min(self.reach * _SIZE, room - 2.0)
         window = max(_WINDOW, math.ceil(reach) + 2)
-        if reach and (self._pairs - 1) % EVERY == 0 and min(self._grid.shape) >= 3 * window:
+        if self.reach and (self._pairs - 1) % EVERY == 0 and room >= _WINDOW:
             found = correlation(*self._grid.edges(rgb, thermal), window)
             self._sum = found if self._sum is None else _KEPT * self._sum + found
             best = peak(self._sum)

@@ -140,7 +140,8 @@ class FrozenDetector:
     """
 
     def __init__(self, frozen_after: float) -> None:
-        """Set how long a picture must stay the same, in s; 0 means never. May be changed later.
+        """Set how long a picture must stay the same, in s; 0 means that none is ever frozen or
+        overdue. May be changed later.
 
         :raises ValueError: if it is negative or not finite.
         """
@@ -162,7 +163,7 @@ class FrozenDetector:
         """Whether the newest picture is an old one where this camera usually has a new one: a
         slow camera's pictures are repeated as a rule.
         """
-        return (self.repeated and len(self._times) >= _FEW
+        return (self.repeated and self.frozen_after > 0 and len(self._times) >= _FEW
                 and self._stamp - self._since >= _DUE * median(self._times))
 
     def held(self, stamp_ns: int) -> NDArray[Any] | None:
@@ -170,8 +171,9 @@ class FrozenDetector:
         older than a slow camera's are, or one that has lost a picture; None otherwise.
         """
         age = stamp_ns - self._since
-        if len(self._times) < _FEW or not 0 <= age < self.frozen_after * 1e9 \
-                or age > _HELD * median(self._times):
+        if self.frozen_after and age >= self.frozen_after * 1e9:
+            return None     # it would count as frozen
+        if len(self._times) < _FEW or not 0 <= age <= _HELD * median(self._times):
             return None
         return self._last
 
@@ -181,15 +183,12 @@ class FrozenDetector:
         Another shape or dtype, and stamps that go back, start anew. The picture is copied, so the
         caller may reuse its buffer.
         """
-        if not self.frozen_after:
-            self.reset()
-            return False
         last, self.repeated = self._last, False
         if last is None or last.shape != image.shape or last.dtype != image.dtype:
             self._last = np.array(image, order='C')
         elif stamp_ns >= self._stamp and _same_bytes(last, image):
             self._stamp, self.repeated = stamp_ns, True
-            return stamp_ns - self._since >= self.frozen_after * 1e9
+            return 0 < self.frozen_after * 1e9 <= stamp_ns - self._since
         else:
             np.copyto(last, image)
             if stamp_ns > self._since:

@@ -93,7 +93,7 @@ class Tracker:
         self._motion = Motion((0.0, 0.0), 0)
         self._weak = 0                    # frames in a row below the lost threshold
         self._there: dict[str, int] = {}  # stamp, ns, when each modality was there last
-        self._given_at = 0
+        self._given_at, self._marked_in = 0, ''
         self._still = 0                   # pairs in a row whose stamps stood still
         self._scan: Scan | None = None
         self._window: Window | None = None
@@ -113,13 +113,15 @@ class Tracker:
             self._student.search(template, np.zeros((s, s, 3), np.uint8),
                                  np.zeros((s, s), np.uint8))
 
-    def init(self, pair: Pair, box: Box) -> Estimate:
+    def init(self, pair: Pair, box: Box, marked_in: str = '') -> Estimate:
         """Start to follow what `box` shows in `pair`'s reference image: RGB, or thermal alone.
 
         A target that was followed before is given up, unless this raises: then it is still
         followed as if nothing had been asked.
 
         :param box: in pixels of the reference image; what lies outside is cut off.
+        :param marked_in: 'thermal' where it was marked in the pair's thermal image and brought to
+            RGB by the registration alone: it then goes where thermal is found to lie.
         :returns: the box as it was taken, confidence 1.
         :raises BoxError: box not finite, without area, or less than 4 px a side of it inside.
         :raises PairError: the network looks at one modality alone, and the pair lacks it.
@@ -128,6 +130,8 @@ class Tracker:
         box = box.checked(*pair.size, min_size=MIN_SIZE)
         self._views.configure(self.config)
         views = self._views.started(pair)
+        if follows := marked_in == 'thermal' != views.reference:
+            box = views.placed(box).checked(*pair.size, min_size=MIN_SIZE)
         c = self._student.config
         if not views.names:
             alone, = c.modalities
@@ -143,11 +147,10 @@ class Tracker:
         # nothing of the old target was touched so far
         self.reset()
         self._views, self._template = views, template
-        self._given = views.given(crop, box, (rgb, thermal))
+        self._given, self._marked_in = views.given(crop, box, (rgb, thermal), follows), marked_in
         self._box, self._state = box, State.TRACKING
         self._motion = Motion(box.center, pair.stamp)
-        self._names = views.names
-        self._given_at = pair.stamp
+        self._names, self._given_at = views.names, pair.stamp
         self._there = dict.fromkeys(NAMES, pair.stamp)
         self._reliability = Reliability(self._names, self.config.probe_interval, pair.stamp)
         self._weight_thermal = weight
@@ -169,7 +172,7 @@ class Tracker:
         """
         if not old.has_target:
             raise RuntimeError('Tracker.take_over: the other tracker has no target')
-        self.init(pair, box)
+        self.init(pair, box, old._marked_in)
         self._views = old._views.shown(self._student.config.modalities)
         self._align()
         self._box, self._state, self._weak = old._box, old._state, old._weak
@@ -204,10 +207,10 @@ class Tracker:
                          'and how long a target has been lost are told by them', STILL, pair.stamp)
         self._views.configure(self.config)
         self._views.see(pair, self._reliability.believed(self.config.tracking_threshold))
-        self._align()
+        moved = self._align()
         self._reliability.interval = self.config.probe_interval
         self._distrust_frozen()
-        back = self._back(pair.stamp)
+        back = self._back(pair.stamp) or moved
         found = (self._track if self._scan is None else self._search)(pair.stamp, back)
         self._complete(found, pair.stamp)
         if self._state.in_sight:
@@ -217,12 +220,20 @@ class Tracker:
                         1 - found.weight_thermal, found.weight_thermal, self._timings,
                         self._views.frozen)
 
-    def _align(self) -> None:
-        """Encode the template again where thermal has been found to lie elsewhere."""
-        assert self._given is not None
-        if self._views.cut_again(self._given):
-            self._template = self._student.encode(
-                *self._given.crops, self._given.crop.to_crop(self._given.box))
+    def _align(self) -> bool:
+        """Encode the template again where thermal has been found to lie elsewhere; returns whether
+        the box has moved, too: one that was marked in thermal was wrong in RGB from the start.
+        """
+        given = self._given
+        assert given is not None
+        if not self._views.cut_again(given):
+            return False
+        self._template = self._student.encode(*given.crops, given.crop.to_crop(given.box))
+        (x, y), (dx, dy) = self._box.center, given.step
+        if dx or dy:
+            self._box = self._moved((x + dx, y + dy))
+            self._motion.rest(self._box.center, self._motion.stamp)
+        return bool(dx or dy)
 
     def _complete(self, found: Found, stamp: int) -> None:
         """Give a template that was cut from RGB alone what thermal shows of the target, at once or

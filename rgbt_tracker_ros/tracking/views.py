@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Container
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ NAMES = ('rgb', 'thermal')
 class Given:
     """What a target was given in: `crops` (RGB, thermal) of `crop` around `box`, the whole of the
     image that is not the reference ('' where there is none), and the map by which it was cut.
+
+    `follows`: the box was marked in that image, and goes where the map takes it; `own` is then the
+    whole of the reference image. `guessed`: nothing was known of an offset when it was placed.
+    `step`: (x, y) px by which the evidence has then moved it.
     """
 
     crop: Crop
@@ -31,6 +36,22 @@ class Given:
     other: str
     image: Levels | None
     map: Matrix | None
+    follows: bool = False
+    own: Levels | None = None
+    guessed: bool = False
+    step: tuple[float, float] = (0.0, 0.0)
+
+    def carry(self, at: Matrix) -> None:
+        """Move the box, and the crop around it, to where a new map takes what it shows."""
+        assert self.map is not None
+        x, y = self.box.center
+        u, v, w = (float(c) for c in at @ np.linalg.inv(self.map) @ (x, y, 1.0))
+        # at the horizon of a homography there is nothing to go by
+        dx, dy = (u / w - x, v / w - y) if abs(w) > 1e-9 else (0.0, 0.0)
+        self.step = (dx, dy) if self.guessed else (0.0, 0.0)
+        factor = self.crop.side / math.sqrt(self.box.area)
+        self.box = replace(self.box, x=self.box.x + dx, y=self.box.y + dy)
+        self.crop, self.guessed = Crop.around(self.box, factor, self.crop.size), False
 
 
 class Views:
@@ -183,13 +204,22 @@ class Views:
             self._maps[name] = self._map(name, self._sizes[name])
         return crop.cut(image, self._maps[name])
 
-    def given(self, crop: Crop, box: Box, crops: Crops) -> Given:
+    def placed(self, box: Box) -> Box:
+        """Return a box that the registration alone has brought from thermal to RGB by what is
+        known of the offset, too.
+        """
+        x, y = self._alignment.offset
+        return replace(box, x=box.x - x, y=box.y - y)
+
+    def given(self, crop: Crop, box: Box, crops: Crops, follows: bool = False) -> Given:
         """Return what `cut_again` needs once `crop` was cut from this pair; `box` is kept with
-        it.
+        it. `follows`: it was marked in the image that is not the reference.
         """
         other = next((n for n in self._images if n != self._reference), '')
+        own = self._images.get(self._reference) if follows else None
         return Given(crop, box, crops, other, self._images[other].copy() if other else None,
-                     self._map(other, self._sizes[other]) if other else None)
+                     self._map(other, self._sizes[other]) if other else None, follows,
+                     None if own is None else own.copy(), self._alignment.offset == (0.0, 0.0))
 
     def cut_again(self, given: Given) -> bool:
         """Cut what was given again where thermal has since been found, or set, to lie elsewhere;
@@ -203,7 +233,10 @@ class Views:
         at = self._map(given.other, (width, height))
         if np.array_equal(at, given.map):
             return False
+        if given.follows:
+            given.carry(at)
         new = given.crop.cut(given.image, at)
-        given.crops = (new, given.crops[1]) if given.other == 'rgb' else (given.crops[0], new)
+        given.crops = (new, given.crops[1]) if given.other == 'rgb' else (
+            given.crops[0] if given.own is None else given.crop.cut(given.own), new)
         given.map = at
         return True

@@ -42,13 +42,14 @@ class FakeTracker:
         self.calls: list[tuple[str, int]] = []      # (method, stamp)
         self.pairs: list[Pair] = []
         self.box: Box | None = None
+        self.marked_in = ''
         self.__dict__.update(attributes)
 
     def warm_up(self) -> None:
         self.calls.append(('warm_up', 0))
 
-    def init(self, pair: Pair, box: Box) -> Estimate:
-        self.box = box
+    def init(self, pair: Pair, box: Box, marked_in: str = '') -> Estimate:
+        self.box, self.marked_in = box, marked_in
         return self._answer('init', pair)
 
     def update(self, pair: Pair) -> Estimate:

@@ -82,9 +82,44 @@ def test_activation_that_fails_says_why(ros_context: Context) -> None:
     with robot(ros_context, pairing='exact') as (r, _):
         assert 'ros-jazzy-message-filters' in r.until(lambda s: 'failed' in s.message).message
         assert state(r) == 'inactive'
+        assert r.set(buffer_duration=1.0) == [(True, '')]       # is tried again, and fails again
+        assert 'failed' in r.until(lambda s: s.message).message and state(r) == 'inactive'
         assert r.set(pairing='nearest') == [(True, '')]
-        assert change(r, Transition.TRANSITION_ACTIVATE)
+        wait_for(lambda: state(r) == 'active', what='activation')
+        assert 'failed' not in r.until(lambda s: 'inactive' not in s.message).message
         r.start()
+
+
+def test_activation_that_fails_waits_for_who_leads_the_node(ros_context: Context,
+                                                            monkeypatch: pytest.MonkeyPatch
+                                                            ) -> None:
+    from rgbt_tracker_ros.nodes import lifecycle
+    tried: list[int] = []
+
+    def fail(*_: object, **__: object) -> None:
+        tried.append(1)
+        raise ValueError('no such thing')
+
+    with robot(ros_context, autostart=False) as (r, _):
+        assert change(r, Transition.TRANSITION_CONFIGURE)
+        monkeypatch.setattr(lifecycle, 'CameraInputs', fail)
+        assert not change(r, Transition.TRANSITION_ACTIVATE)
+        assert 'activate failed: no such thing' in r.until(lambda s: 'failed' in s.message).message
+        assert r.set(buffer_duration=1.0) == [(True, '')]
+        assert change(r, Transition.TRANSITION_CLEANUP) and tried == [1]
+        r.until(lambda s: s.message == 'the node is unconfigured')      # what failed is forgotten
+
+
+def test_a_pause_ends_with_the_activation(ros_context: Context) -> None:
+    from std_srvs.srv import SetBool
+    with robot(ros_context) as (r, _):
+        r.start()
+        assert r.call(SetBool, 'enable', SetBool.Request(data=False)).success
+        r.until(lambda s: 'paused' in s.message)
+        assert change(r, Transition.TRANSITION_DEACTIVATE)
+        assert change(r, Transition.TRANSITION_ACTIVATE)
+        assert r.request().request_accepted
+        r.answers(3)
 
 
 def test_settings_reach_the_tracker_between_two_frames(ros_context: Context) -> None:

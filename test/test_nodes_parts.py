@@ -7,6 +7,7 @@ from threading import Event, current_thread
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from nodes_kit import FakeTracker, image
 import numpy as np
 import pytest
 from rclpy.logging import get_logger
@@ -14,11 +15,18 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 
 from rgbt_tracker_ros.nodes.bearing import CameraInfoError, CameraModel
+from rgbt_tracker_ros.nodes.health import Health
+from rgbt_tracker_ros.nodes.loading import load_tracker
 from rgbt_tracker_ros.nodes.notices import HOLD, PERIOD, Notices
 from rgbt_tracker_ros.nodes.pairing import RGB, THERMAL, Match, PairingSettings
+from rgbt_tracker_ros.nodes.parameters import Parameters
 from rgbt_tracker_ros.nodes.ring import FutureStamp, PairRing, RingError
+from rgbt_tracker_ros.nodes.session import Session
+from rgbt_tracker_ros.nodes.session_types import Target
+from rgbt_tracker_ros.nodes.status import Reporter
 from rgbt_tracker_ros.nodes.stock_pairing import StockMatcher
 from rgbt_tracker_ros.nodes.worker import Worker
+from rgbt_tracker_ros.types import Box
 
 S = 1_000_000_000
 
@@ -119,9 +127,26 @@ def test_ring_says_why_there_is_no_pair(stamp: float, error: type[Exception],
         ring(10.0, 10.1, 10.2, 11.0).find(round(stamp * S))
 
 
+@pytest.mark.parametrize(('stamp', 'awaited'), [
+    (9.0, False), (11.0, False), (11.01, True), (12.0, True), (12.01, False)])
+def test_ring_awaits_what_it_says_is_in_the_future(stamp: float, awaited: bool) -> None:
+    made = ring(10.0, 11.0)
+    assert made.awaits(round(stamp * S)) == awaited
+    if stamp > 11:
+        with pytest.raises(RingError) as raised:
+            made.find(round(stamp * S))
+        assert isinstance(raised.value, FutureStamp) == awaited
+    made.clear()
+    assert made.awaits(round(stamp * S))
+
+
 def test_ring_keeps_its_duration_and_at_least_the_newest() -> None:
     assert [m.rgb for m in ring(1, 2, 3, 4, 5).after(0)] == [3, 4, 5]
     assert [m.rgb for m in ring(1, 2, 3, duration=0).after(0)] == [3]
+    many = ring(*(10 + i * 1e-5 for i in range(2000)))      # microseconds for milliseconds, say
+    assert many.crowded and len(many.after(0)) == many.limit == 260
+    assert many.newest().rgb == pytest.approx(10.01999)
+    assert not ring(*(10 + i / 100 for i in range(2000))).crowded
     empty = ring(1)
     empty.clear()
     for look in (empty.newest, lambda: empty.find(1)):
@@ -209,6 +234,110 @@ def test_bearing_of_a_rectified_image_goes_by_p() -> None:
         CameraModel.from_info(info(), rectified=True)
 
 
+@pytest.mark.parametrize('d', [[0.0] * 4, [-0.03, 0.01, -0.004, 0.0005]])
+@pytest.mark.parametrize('angle', [0, 30, 89, 90, 91, 110])
+def test_bearing_of_a_fisheye_beyond_its_side(d: list[float], angle: float) -> None:
+    """By the definition: the angle's polynomial is the distance from the middle."""
+    model = CameraModel.from_info(info(distortion_model='equidistant', d=d))
+    t = math.radians(angle)
+    r = t * (1 + sum(c * t ** (2 * i + 2) for i, c in enumerate(d)))
+    for p in np.linspace(0, 2 * math.pi, 7):
+        assert model.ray(320.5 + 500 * r * math.cos(p), 240.5 + 500 * r * math.sin(p)
+                         ) == pytest.approx((math.sin(t) * math.cos(p), math.sin(t) * math.sin(p),
+                                             math.cos(t)), abs=1e-6)
+
+
+@pytest.mark.parametrize(('distortion', 'd'), [
+    ('equidistant', [0.1, -0.2, 0.2, -0.1]),        # has turned back before it is so far out
+    ('plumb_bob', [-0.4, 0.0, 0.0, 0.0, 0.0])])
+def test_no_bearing_where_no_ray_leads(distortion: str, d: list[float]) -> None:
+    model = CameraModel.from_info(info(distortion_model=distortion, d=d, k=np.array(
+        [300., 0, 320, 0, 300, 240, 0, 0, 1])))
+    assert model.ray(320.5, 240.5) == pytest.approx((0, 0, 1))
+    assert model.ray(340.5, 250.5) is not None and model.ray(959.5, 600.5) is None
+    assert model.ray(math.nan, 240.5) is None
+
+
+def test_bearing_in_the_corners_of_a_wide_lens() -> None:
+    """OpenCV's own number of iterations leaves 1.9 degrees there."""
+    import cv2
+    k, d = np.array([[600., 0, 640], [0, 600, 360], [0, 0, 1]]), np.array([-0.35, 0.12, 0, 0, 0])
+    model = CameraModel.from_info(info(width=1280, height=720, k=k.ravel(), d=d.tolist()))
+    for ray in ([1.3, 0.7, 1.0], [-1.3, 0.7, 1.0], [1.2, -0.6, 1.0]):
+        pixel, _ = cv2.projectPoints(np.array([ray]), np.zeros(3), np.zeros(3), k, d)
+        found = model.ray(*(pixel.ravel() + 0.5))
+        assert found is not None
+        assert np.degrees(np.arccos(np.dot(found, ray) / np.linalg.norm(ray))) < 0.01
+
+
+@pytest.mark.parametrize(('fields', 'roi', 'fits'), [
+    ({}, (0, 0), {(640, 480): True, (320, 240): False, (640, 479): False, (641, 481): True}),
+    ({'binning_x': 2, 'binning_y': 2}, (0, 0), {(320, 240): True, (640, 480): False}),
+    ({'binning_x': 2, 'binning_y': 1}, (101, 50), {(50, 50): True, (51, 50): True}),
+    ({'width': 0, 'height': 0}, (0, 0), {(640, 480): True, (7, 7): True})])     # nothing is said
+@pytest.mark.parametrize('rectified', [False, True])
+def test_of_which_images_a_camera_info_is(fields: dict[str, Any], roi: tuple[int, int],
+                                          fits: dict[tuple[int, int], bool],
+                                          rectified: bool) -> None:
+    made = info(p=np.array([400., 0, 300, 0, 0, 400, 240, 0, 0, 0, 1, 0]), **fields)
+    made.roi.width, made.roi.height = roi
+    model = CameraModel.from_info(made, rectified)
+    assert {size: model.fits(size) for size in fits} == fits
+
+
+@pytest.mark.parametrize(('frame_id', 'camera'), [('t', THERMAL), ('c', RGB), ('', RGB)])
+def test_the_tracker_is_told_in_whose_pixels_a_box_was_marked(frame_id: str, camera: str) -> None:
+    pairs, tracker = PairRing(S), FakeTracker()
+    session = Session(pairs, Notices(get_logger('test'), lambda: None), publish=lambda _: None,
+                      changed=lambda: None, refused=lambda *_: None)
+    session.load(lambda: tracker)
+    pairs.append(Match(image(stamp=S, frame_id='c'), image('mono8', (32, 24), S, 't'), S, 0))
+    session.request(Target(Box(4, 4, 10, 10), S, frame_id=frame_id))
+    assert tracker.box is not None and tracker.marked_in == camera
+
+
+class Fleeting:
+    """A session whose tracker is let go of as soon as somebody has looked at it."""
+
+    target_id, pending, state, errors, enabled = '', '', 0, 0, True
+    frozen: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.looked = 0
+
+    @property
+    def tracker(self) -> Any:
+        self.looked += 1
+        return SimpleNamespace(device='cpu', model_name='m') if self.looked == 1 else None
+
+
+def test_a_report_survives_a_model_that_is_let_go_of_meanwhile() -> None:
+    parts: Any = SimpleNamespace(
+        session=Fleeting(), worker=SimpleNamespace(dropped=0), inputs=None, phase='unconfigured',
+        outputs=SimpleNamespace(answered=0, ages=[], network_times=[]), fault='', refusal='')
+    clock = SimpleNamespace(now=lambda: Time(seconds=1))
+    reporter = Reporter(SimpleNamespace(    # type: ignore[arg-type]
+        get_fully_qualified_name=lambda: '/tracker', get_clock=lambda: clock,
+        create_publisher=lambda *_: None), parts, SimpleNamespace())    # type: ignore[arg-type]
+    for report in (lambda: reporter._describe('', dict.fromkeys((RGB, THERMAL), (Health.OK, ''))),
+                   reporter._inference):
+        parts.session = Fleeting()
+        assert 'm' in str(report())
+
+
+def test_half_of_the_cores_are_of_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    from rgbt_tracker_ros.tracking.tracker import Tracker
+    threads = []
+    monkeypatch.setattr(Tracker, 'load', lambda *_, **k: threads.append(k['threads']))
+    monkeypatch.setattr(os, 'cpu_count', lambda: 64)
+    for cores, asked in (({3}, 0), ({0, 1, 2, 5}, 0), ({0, 1}, 7)):
+        monkeypatch.setattr(os, 'sched_getaffinity', lambda _, cores=cores: cores)
+        load_tracker(Parameters(threads=asked))
+    assert threads == [1, 2, 7]
+
+
 @pytest.mark.parametrize(('fields', 'reason'), [
     ({'k': np.zeros(9)}, 'not calibrated'), ({'distortion_model': 'odd'}, "'odd' is not known"),
     ({'distortion_model': 'equidistant'}, 'it must have 4'), ({'d': [0.1] * 3}, 'D is'),
@@ -287,6 +416,20 @@ def test_stock_policies_match_survive_jumps_and_go_on_alone(stock: StockMatcher[
     received = sum(t.received for t in stock.timing.values())
     assert received == 2 * stock.pairs + stock.singles + stock.unmatched + sum(
         stock._pending.values())
+
+
+@pytest.mark.parametrize(('start', 'offset', 'pairs', 'alone'), [
+    (0, -S // 10, 55, 0),                       # a simulation begins at 0
+    (0, -10 * S, 0, 0), (5 * S, -10 * S, 0, 0),
+    (-100 * S, 0, 0, 60), (2**31 * S, 0, 0, 60)])
+def test_stock_policies_take_any_stamp(stock: StockMatcher[str], start: int, offset: int,
+                                       pairs: int, alone: int) -> None:
+    stock.settings = PairingSettings(slop=S // 50, deadline=S // 5, thermal_offset=offset)
+    out = [match for i in range(60) for stream in (RGB, THERMAL)
+           for match in stock.add(stream, start + i * S // 30, f'{stream}{i}', i * S // 30)]
+    assert stock.pairs >= pairs and (pairs or not stock.pairs)
+    assert all(abs(m.skew or 0) < S // 50 for m in out)
+    assert sum(m.rgb is not None and m.thermal is None for m in out) >= alone
 
 
 def test_without_message_filters_it_is_said_what_to_install(

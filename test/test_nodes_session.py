@@ -11,7 +11,7 @@ from rclpy.logging import get_logger
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.pairing import Match
 from rgbt_tracker_ros.nodes.ring import PairRing
-from rgbt_tracker_ros.nodes.session import CATCH_UP, Session
+from rgbt_tracker_ros.nodes.session import CATCH_UP, PATIENCE, Session
 from rgbt_tracker_ros.nodes.session_types import Answer, Reply, Target
 from rgbt_tracker_ros.nodes.targets import Cameras
 from rgbt_tracker_ros.tracking.config import TrackerConfig
@@ -27,9 +27,11 @@ class Desk:
     def __init__(self) -> None:
         self.ring = PairRing(10 ** 10)
         self.answers: list[Answer] = []
-        self.session = Session(self.ring, Notices(get_logger('test'), lambda: None),
-                               publish=self.answers.append, changed=lambda: None,
-                               refused=lambda stream, why: None)
+        self.notices = Notices(get_logger('test'), lambda: None)
+        self.now = 0.0
+        self.session = Session(self.ring, self.notices, publish=self.answers.append,
+                               changed=lambda: None, refused=lambda stream, why: None,
+                               clock=lambda: self.now)
         self.tracker = FakeTracker()
         self.session.load(lambda: self.tracker)
 
@@ -109,6 +111,52 @@ def test_a_target_before_any_image_waits_for_its_own() -> None:
     assert desk.tracker.calls[1] == ('init', 2 * STEP)
 
 
+def test_a_target_by_another_clock_is_refused_with_the_first_pair() -> None:
+    desk = Desk()
+    desk.session.request(Target(BOX, 1_700_000_000 * 10**9, 'early'))
+    desk.arrive(1, process=True)
+    reply, = desk.told()
+    assert (reply.request_id, reply.accepted) == ('early', False)
+    assert 's ahead of the newest pair; use the stamp of the image' in reply.message
+    assert desk.stamps == [1]
+
+
+def test_a_target_is_given_up_also_where_no_pair_comes_any_more() -> None:
+    desk = Desk()
+    assert not desk.session.waits
+    desk.session.request(Target(BOX, 30 * STEP, 'early'))
+    desk.now = PATIENCE
+    desk.session.look()
+    assert desk.session.waits and not desk.told()
+    desk.now += 1
+    desk.session.look()
+    assert not desk.session.waits and desk.told()[0].request_id == 'early'
+    desk.session.await_first(Target(BOX))       # the first pair is waited for as long as it takes
+    desk.now += 1000
+    desk.session.look()
+    assert not desk.session.waits and not desk.told()
+
+
+def test_a_target_whose_pair_does_not_come_is_given_up() -> None:
+    desk = Desk()
+    desk.arrive(1, process=True)
+    desk.session.request(Target(BOX, 30 * STEP, 'early'))
+    desk.now = PATIENCE
+    desk.arrive(2, process=True)
+    assert not desk.told()
+    desk.now += 1       # stamps hardly rise
+    desk.arrive(3, process=True)
+    reply, = desk.told()
+    assert (reply.request_id, reply.accepted) == ('early', False)
+    assert 'no pair of its stamp has come within 10 s' in reply.message
+    assert desk.stamps == [1, 2, 3]
+    # one that comes late, and is there, is taken all the same
+    desk.session.request(Target(BOX, 4 * STEP, 'late'))
+    desk.now += 2 * PATIENCE
+    desk.arrive(4, process=True)
+    assert desk.session.reply.accepted and desk.started == (4, BOX.as_tuple())
+
+
 @pytest.mark.parametrize(('event', 'reason'), [
     (lambda s: s.jumped(), 'time has jumped'), (lambda s: s.reset('the end'), 'the end'),
     (lambda s: s.reset(), 'the target was reset')])
@@ -130,7 +178,7 @@ def test_a_tracker_that_fails_to_start_says_so_and_the_old_target_is_kept() -> N
     desk.arrive(1, process=True)
     desk.session.request(Target(BOX))
     target = desk.session.target_id
-    desk.tracker.init = lambda pair, box: 1 / 0     # type: ignore[method-assign]
+    desk.tracker.init = lambda *_: 1 / 0     # type: ignore[method-assign]
     desk.session.request(Target(BOX, request_id='next'))
     assert desk.session.reply.request_id == 'next' and not desk.session.reply.accepted
     assert 'ZeroDivisionError' in desk.session.reply.message
@@ -176,7 +224,6 @@ SLOW = {n: FULL if n % 3 == 1 else ONE for n in range(1, 13)}   # RGB is three t
     ({1: FULL, **dict.fromkeys(range(2, 9), OTHER)}, 0, '', 1),     # RGB has stopped: its last
     ({1: FULL, **dict.fromkeys(range(2, 9), OTHER)}, 0, 'rgb', 1),
     ({1: FULL, **dict.fromkeys(range(2, 9), OTHER)}, 0, 'thermal', 8),
-    ({1: FULL, **dict.fromkeys(range(2, 9), OTHER)}, 7, '', 7),
     ({1: FULL, **dict.fromkeys(range(2, 9), ONE)}, 0, 'thermal', 1),
     ({n: OTHER for n in range(1, 4)}, 0, '', 3), ({n: OTHER for n in range(1, 4)}, 2, '', 2)])
 def test_a_target_starts_where_both_images_are_or_the_one_it_is_given_in(
@@ -207,6 +254,39 @@ def test_a_box_in_the_pixels_of_a_camera_without_images_is_refused(
     if not asked:       # who does not name a camera means the one that there is
         desk.session.request(Target(BOX))
         assert desk.started == (9, BOX.as_tuple())
+
+
+@pytest.mark.parametrize('asked', [7, 8])
+def test_a_few_lost_images_do_not_make_a_box_one_in_thermal_pixels(asked: int) -> None:
+    desk = Desk()
+    desk.arrive(1)
+    for number in range(2, 9):
+        desk.arrive(number, rgb=False)
+    desk.session.request(Target(BOX, asked * STEP, 'x'))
+    assert not desk.session.reply.accepted and desk.started is None
+    assert 'there is no rgb image of that time; give frame_id' in desk.session.reply.message
+    desk.session.request(Target(BOX, asked * STEP, 'x', 'thermal'))
+    assert desk.started == (asked, BOX.as_tuple())
+
+
+@pytest.mark.parametrize('stamp', [0, STEP])
+def test_a_frame_that_may_be_the_thermal_cameras_waits_for_it(stamp: int) -> None:
+    desk = Desk()
+    desk.arrive(1, thermal=False)
+    desk.session.request(Target(BOX, stamp, 'x', 'thermal'))
+    assert not desk.session.reply.accepted and desk.started is None
+    assert "'thermal' is not that of the rgb images ('rgb')" in desk.session.reply.message
+    assert 'no thermal image has come yet' in desk.session.reply.message
+    for frame_id in ('rgb', ''):
+        desk.session.request(Target(BOX, stamp, 'x', frame_id))
+        assert desk.session.reply.accepted, desk.session.reply.message
+    desk.session.configure(desk.tracker.config, Cameras(use_thermal=False))
+    desk.session.request(Target(BOX, stamp, 'x', 'thermal'))    # it is nobody's, then
+    assert desk.session.reply.accepted
+    desk.session.configure(desk.tracker.config, Cameras())
+    desk.arrive(2)
+    desk.session.request(Target(BOX, 2 * STEP, 'x', 'thermal'))
+    assert desk.started == (2, (8, 4, 40, 20))
 
 
 def test_an_image_that_can_not_be_read_is_not_taken_for_the_other_cameras() -> None:
@@ -306,6 +386,19 @@ def test_pairs_are_answered_while_a_target_catches_up_and_another_one_waits() ->
     desk.session.request(Target(BOX, 40 * STEP))
     desk.arrive(20, process=True)
     assert desk.stamps[-1] == 20
+
+
+def test_stamps_that_rise_too_slowly_are_said() -> None:
+    desk = Desk()
+    desk.ring.duration = 10**6
+    for number in range(1, 30):
+        match = Match(image(stamp=number), None, number)
+        desk.ring.append(match)
+        desk.session.process(match)
+        assert bool(desk.notices.current()) == (number > desk.ring.limit)
+    text, = desk.notices.current()
+    assert text.startswith('more than 16 pairs lie within buffer_duration by their stamps')
+    assert len(desk.ring.after(-1)) == 16 and len(desk.answers) == 29
 
 
 def test_a_frozen_camera_is_noticed_without_a_target() -> None:

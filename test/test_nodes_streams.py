@@ -138,6 +138,34 @@ def test_sim_time_that_goes_back_drops_the_target(ros_context: Context) -> None:
         assert again.target_id != first.target_id
 
 
+def test_images_that_waited_while_the_clock_went_back_start_nothing(
+        ros_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('rgbt_tracker_ros.nodes.inputs.LEFTOVERS', 60 * 10**9)
+    tracker = FakeTracker()
+    with robot(ros_context, tracker, use_sim_time=True, initial_box=[1, 2, 30, 40]) as (r, node):
+        clock = r.node.create_publisher(Clock, '/clock', 10)
+
+        def at(seconds: float) -> None:
+            msg = Clock()
+            msg.clock.sec = int(seconds)
+            clock.publish(msg)
+
+        wait_for(clock.get_subscription_count, what='discovery of /clock')
+        r.cameras.offset = 100_000_000_000 - time.time_ns()
+        at(100)
+        r.start(target=False)
+        r.answers(3)
+        at(50)
+        r.until(lambda s: 'started over' in s.message)
+        matcher, lap = node._parts.inputs.matcher, len(tracker.calls)
+        unmatched = matcher.unmatched
+        wait_for(lambda: matcher.unmatched > unmatched + 10, what='images of the old lap')
+        r.cameras.offset -= 50_000_000_000
+        r.answers(3)
+        inits = [stamp for method, stamp in tracker.calls[lap:] if method == 'init']
+        assert len(inits) == 1 and inits[0] < 90_000_000_000
+
+
 def test_simulated_time_that_does_not_begin_is_said(
         ros_context: Context, capfd: pytest.CaptureFixture[str]) -> None:
     with robot(ros_context, use_sim_time=True) as (r, _):
@@ -188,6 +216,19 @@ def test_thermal_time_offset_makes_pairs(ros_context: Context) -> None:
         assert r.set(thermal_time_offset=3.0) == [(True, '')]
         r.until(lambda s: s.pairs > 5)
         assert [t.pair_skew for t in r.answers(2, Track.IDLE)] == [0.0, 0.0]
+
+
+def test_a_thermal_time_offset_that_is_lowered_mutes_nobody(ros_context: Context) -> None:
+    with robot(ros_context, cameras=('thermal',), use_rgb=False,
+               thermal_time_offset=10.0) as (r, node):
+        r.start()
+        target = r.answers(3)[0].target_id
+        newest, since = node._ring.newest().stamp, time.monotonic()
+        assert r.set(thermal_time_offset=-10.0) == [(True, '')]
+        assert {t.target_id for t in r.answers(20)} == {target}
+        assert time.monotonic() - since < 15    # as stamps they would begin to be new after 20 s
+        assert node._ring.newest().stamp < newest
+        r.until(lambda s: 'thermal_time_offset was changed: pairing' in s.message)
 
 
 def test_streams_that_never_match_are_explained(ros_context: Context) -> None:

@@ -9,7 +9,7 @@ import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
@@ -132,7 +132,7 @@ def test_target_in_the_past_starts_on_its_frame_and_catches_up(ros_context: Cont
     with robot(ros_context, tracker) as (r, _):
         r.start(target=False)
         r.answers(20, state=None)
-        known = [stamp_of(t) for t in r.tracks][-16:]
+        known = [stamp_of(t) for t in r.tracks][-8:]    # more pairs come until it is heard
         asked = known[0]
         status = r.request(stamp=asked)
         assert status.request_accepted
@@ -272,6 +272,42 @@ def test_bearing_of_a_rectified_image(ros_context: Context) -> None:
         assert r.set(rectified=True) == [(True, '')]
         wait_for(lambda: publisher.publish(info) or rays[-1].vector.x < -0.1)
         assert rays[-1].vector.x == pytest.approx(-0.5 ** 0.5)
+
+
+def test_a_latched_camera_info_that_was_sent_once(ros_context: Context) -> None:
+    """It is heard, also by `rectified`, which is set after it."""
+    from geometry_msgs.msg import Vector3Stamped
+    with robot(ros_context) as (r, _):
+        rays: list[Vector3Stamped] = []
+        r.node.create_subscription(Vector3Stamped, 'rgbt_tracker/bearing', rays.append, 10)
+        r.node.create_publisher(CameraInfo, 'rgb/camera_info', QoSProfile(
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)).publish(CameraInfo(
+                width=64, height=48, distortion_model='plumb_bob', d=[0.0] * 5,
+                k=np.array([50., 0, 19.5, 0, 50, 19.5, 0, 0, 1]),
+                p=np.array([40., 0, 59.5, 0, 0, 40, 19.5, 0, 0, 0, 1, 0])))
+        r.start()
+        wait_for(lambda: rays, what='bearing')
+        assert rays[-1].vector.x == pytest.approx(0)
+        assert r.set(rectified=True) == [(True, '')]
+        wait_for(lambda: rays[-1].vector.x < -0.1, what='bearing by P')
+        assert r.set(rectified=False) == [(True, '')]
+        wait_for(lambda: rays[-1].vector.x == pytest.approx(0), what='bearing by K')
+
+
+def test_a_camera_info_of_other_images_gives_no_bearing(ros_context: Context) -> None:
+    from geometry_msgs.msg import Vector3Stamped
+    with robot(ros_context) as (r, _):
+        rays: list[Vector3Stamped] = []
+        r.node.create_subscription(Vector3Stamped, 'rgbt_tracker/bearing', rays.append, 10)
+        info = CameraInfo(width=128, height=96, distortion_model='plumb_bob', d=[0.0] * 5,
+                          k=np.array([50., 0, 19.5, 0, 50, 19.5, 0, 0, 1]))
+        publisher = r.node.create_publisher(CameraInfo, 'rgb/camera_info', 10)
+        r.start()
+        text = 'no ~/bearing: rgb/camera_info is for 128x96'
+        wait_for(lambda: publisher.publish(info) or text in r.status.message, what='a notice')
+        assert 'the images are 64x48' in r.status.message and not rays
+        info.binning_x = info.binning_y = 2
+        wait_for(lambda: publisher.publish(info) or rays, what='bearing')
 
 
 def test_detections_for_everyone_else_and_from_detectors(ros_context: Context) -> None:

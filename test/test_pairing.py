@@ -379,6 +379,31 @@ def test_with_clocks_that_disagree_rgb_is_answered(offset: int) -> None:
     assert sum(now > m.stamp + 5 * MS for now, m in matches) < 5, 'waited for nothing'
 
 
+@pytest.mark.parametrize('offset', [-10**6, -10, -2, 2, 10**6])
+def test_when_rgb_stops_thermal_goes_on_by_whatever_clock(offset: int) -> None:
+    """Offset in s. RGB is gone for four seconds, and back."""
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    stamps = range(0, 300 * PERIOD, PERIOD)
+    came = [(s, t + (offset * 1000 * MS if s == THERMAL else 0), now) for s, t, now in arrivals(
+        [s for s in stamps if not 60 <= s // PERIOD < 180], stamps)]
+    matches = feed(matcher, came)
+    assert [m.rgb for _, m in matches if m.rgb is not None] == [t for s, t, _ in came if s == RGB]
+    alone = [now for now, m in matches if m.rgb is None]
+    assert 60 * PERIOD < alone[0] < 60 * PERIOD + 250 * MS
+    assert alone[-1] <= 180 * PERIOD + 5 * MS and len(alone) > 110
+    assert matcher.jumps == 1       # where RGB stops, or where it is back
+
+
+def test_rgb_images_that_wait_behind_thermal_ones_are_no_stop() -> None:
+    """Nobody took images for a while, and thermal's are taken first."""
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    for i in range(60):
+        now = (i if i < 40 else max(i, 46)) * PERIOD
+        matcher.add(THERMAL, i * PERIOD - 10**10, i, now)
+        matcher.add(RGB, i * PERIOD, i, now + MS)
+    assert (matcher.jumps, matcher.singles) == (0, 60)
+
+
 @pytest.mark.parametrize('speed', [0.25, 0.5, 4])
 def test_a_recording_is_matched_at_any_speed(speed: float) -> None:
     matcher: PairMatcher[int] = PairMatcher(SETTINGS)

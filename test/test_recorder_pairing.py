@@ -164,3 +164,12 @@ def test_images_that_wait_take_no_more_than_their_bytes() -> None:
     # who completes a pair takes no room: nothing more goes
     pairs = [m for s in stamps[20:] for m in matcher.add(THERMAL, s, s, stamps[-1])]
     assert [m.stamp for m in pairs] == stamps[20:] and len(matcher.lost) == 20
+
+
+def test_without_rgb_there_is_nothing_to_record_by_any_clock() -> None:
+    matcher: PatientMatcher[int] = PatientMatcher(PATIENT)
+    stamps = range(0, 60 * PERIOD, PERIOD)
+    came = [(s, t - (10**10 if s == THERMAL else 0), now)
+            for s, t, now in arrivals(stamps[:30], stamps)]
+    assert not feed(matcher, came, 10**12)
+    assert (matcher.jumps, len(matcher.lost)) == (0, len(came))

@@ -2,11 +2,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
+
+_OFF = 1.0          # px by which a ray may miss the pixel that it is of
+_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-9)   # OpenCV's own 5 are few
+_ANGLES = np.linspace(0.0, math.pi, 4001)       # rad from the axis; 1e-4 px between two of them
 
 
 class CameraInfoError(ValueError):
@@ -15,11 +20,15 @@ class CameraInfoError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraModel:
-    """Intrinsics `k` (3, 3) and distortion coefficients `d` of a camera frame."""
+    """Intrinsics `k` (3, 3) and distortion coefficients `d` of a camera frame.
+
+    `size`: (width, height) of the image that they are for; 0 where the message does not say.
+    """
 
     frame_id: str
     k: NDArray[np.float64]
     d: NDArray[np.float64]
+    size: tuple[int, int]
     fisheye: bool = False
 
     @classmethod
@@ -38,8 +47,10 @@ class CameraModel:
         binning = np.array([msg.binning_x or 1, msg.binning_y or 1], np.float64)
         k[:2, 2] -= msg.roi.x_offset, msg.roi.y_offset
         k[:2] /= binning[:, None]
+        size = (int((msg.roi.width or msg.width) // binning[0]),
+                int((msg.roi.height or msg.height) // binning[1]))
         if rectified:
-            return cls(msg.header.frame_id, k, np.zeros(0))
+            return cls(msg.header.frame_id, k, np.zeros(4), size)
         models = {'': 'pinhole', 'plumb_bob': 'pinhole', 'rational_polynomial': 'pinhole',
                   'equidistant': 'fisheye', 'fisheye': 'fisheye'}
         if msg.distortion_model not in models:
@@ -52,16 +63,49 @@ class CameraModel:
         if len(msg.d) not in (0, 4, 5, 8, 12, 14) or not np.isfinite(msg.d).all():
             raise CameraInfoError(f'D is {list(msg.d)}; {msg.distortion_model} has 4, 5, 8, 12 or '
                                   '14 finite coefficients')
-        return cls(msg.header.frame_id, k, np.array(msg.d, np.float64), fisheye)
+        return cls(msg.header.frame_id, k, np.array(msg.d or [0.0] * 4, np.float64), size, fisheye)
 
-    def ray(self, x: float, y: float) -> tuple[float, float, float]:
-        """Return the unit vector (x right, y down, z forward) to pixel (x, y).
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether it is for images of `size` (width, height); what is binned may be rounded up."""
+        return all(not own or own <= other <= own + 1
+                   for own, other in zip(self.size, size, strict=True))
+
+    def ray(self, x: float, y: float) -> tuple[float, float, float] | None:
+        """Return the unit vector (x right, y down, z forward) to pixel (x, y); None where the
+        model has none that leads there, as beyond the edge of what was calibrated.
 
         Pixel coordinates as in `Box`: the centre of the first pixel is (0.5, 0.5).
         """
-        point = np.array([[[x - 0.5, y - 0.5]]], np.float64)
-        undistort = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
-        u, v = undistort(point, self.k, self.d if self.d.size else np.zeros(4))[0, 0]
+        ray = (self._fisheye_ray if self.fisheye else self._pinhole_ray)(x - 0.5, y - 0.5)
+        if ray is None:
+            return None
+        rx, ry, rz = (float(v) for v in ray / np.linalg.norm(ray))
+        return rx, ry, rz
+
+    def _pinhole_ray(self, x: float, y: float) -> NDArray[np.float64] | None:
+        point = np.array([[[x, y]]], np.float64)
+        u, v = cv2.undistortPointsIter(point, self.k, self.d, None, None, _STEPS)[0, 0]
         ray = np.array([u, v, 1.0])
-        rx, ry, rz = ray / np.linalg.norm(ray)
-        return float(rx), float(ry), float(rz)
+        # where it has not converged, and where no ray leads, it does not say so
+        if not np.isfinite(ray).all():
+            return None
+        back, _ = cv2.projectPoints(ray[None], np.zeros(3), np.zeros(3), self.k, self.d)
+        return ray if np.linalg.norm(back.ravel() - (x, y)) <= _OFF else None
+
+    def _fisheye_ray(self, x: float, y: float) -> NDArray[np.float64] | None:
+        """By the angle from the axis: OpenCV's tangent of it points ahead for rays that come from
+        behind.
+        """
+        u, v = (x - self.k[0, 2]) / self.k[0, 0], (y - self.k[1, 2]) / self.k[1, 1]
+        distorted = math.hypot(u, v)
+        powers = np.zeros(10)
+        powers[1::2] = 1.0, *self.d
+        shown = np.polynomial.polynomial.polyval(_ANGLES, powers)
+        # larger angles are seen further out: from where the polynomial turns back it means nothing
+        falls = np.flatnonzero(np.diff(shown) <= 0)
+        grown = slice(int(falls[0]) + 1 if falls.size else len(shown))
+        if not distorted <= shown[grown][-1]:
+            return None
+        angle = float(np.interp(distorted, shown[grown], _ANGLES[grown]))
+        aside = math.sin(angle) / distorted if distorted else 0.0
+        return np.array([aside * u, aside * v, math.cos(angle)])

@@ -14,17 +14,20 @@ from rgbt_tracker_ros.nodes.image_conversion import ImageError, check
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.outputs import stamp_ns
 from rgbt_tracker_ros.nodes.pairing import (
+    JUMP,
     RGB,
     STREAMS,
     THERMAL,
     Match,
     PairingSettings,
     PairMatcher,
+    partner_of,
 )
 from rgbt_tracker_ros.nodes.qos import ImageInput
 from rgbt_tracker_ros.nodes.stock_pairing import StockMatcher
 
 GRACE = 2_000_000   # ns: what waits in the middleware is taken before a deadline is enforced
+LEFTOVERS = 1_000_000_000   # ns after the clock went back in which images of before may come
 
 
 class InputParameters(Protocol):
@@ -62,8 +65,8 @@ class InputParameters(Protocol):
 class CameraInputs:
     """From activation to deactivation.
 
-    :param release: gets every match. :param jumped: called before the first match after stamps
-        went back.
+    :param release: gets every match. :param jumped: called with the reason before the first match
+        whose stamp need not be newer than those before.
     """
 
     def __init__(self, node: Node, parameters: InputParameters, notices: Notices, *,
@@ -78,6 +81,8 @@ class CameraInputs:
         self._release = release
         self._jumped = jumped
         self._graced = False
+        self._ended: dict[str, int | None] = {}     # newest stamps when the clock went back
+        self._turned: int | None = None             # when that was
         self.images = {s: self._subscribe(s, parameters) for s in streams}
         self._timer = node.create_timer(1.0, self._on_deadline,
                                         clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -105,6 +110,8 @@ class CameraInputs:
         self._timeout = round(parameters.stream_timeout * 1e9)
         if moved or isinstance(self.matcher, StockMatcher):
             self.matcher.reset()
+        if moved:       # stamps of thermal images that are answered alone may go back
+            self._jumped('thermal_time_offset was changed')
 
     def receive(self, stream: str, msg: Any) -> None:
         """Take a message from a camera."""
@@ -118,12 +125,16 @@ class CameraInputs:
 
     def _admit(self, stream: str, stamp: int, msg: Any, now: int) -> None:
         """Match an image that can be used."""
-        jumps = self.matcher.jumps
-        newest = self.matcher.timing[stream].newest
+        jumps, timing = self.matcher.jumps, self.matcher.timing[stream]
+        if self._is_left_over(stream, stamp, now):
+            timing.received += 1
+            self.matcher.unmatched += 1
+            return
+        newest = timing.newest
         matches = self.matcher.add(stream, stamp, msg, now)
         if self.matcher.jumps != jumps:
-            self._jumped(f'stamps of {self.health[stream].topic} went back')
-        elif newest is not None and self.matcher.timing[stream].newest == newest:
+            self._jumped(self._jump(stream, newest))
+        elif newest is not None and timing.newest == newest:
             reason = f'stamp {stamp / 1e9:.6f} is not newer than the one before; ' + (
                 'the image is left out' if stamp else 'the driver has to stamp its images')
             self.health[stream].leave_out(reason, now)
@@ -131,6 +142,27 @@ class CameraInputs:
             return
         self.health[stream].accept()
         self._emit(matches, now)
+
+    def _jump(self, stream: str, before: int | None) -> str:
+        """Say why pairing started anew with an image of `stream`; `before` is its stamp before."""
+        topic, newest = self.health[stream].topic, self.matcher.timing[stream].newest
+        if before is None or newest is None or newest < before:
+            return f'stamps of {topic} went back'
+        return (f'stamps of {topic} are behind those of {self.health[partner_of(stream)].topic}, '
+                'which was answered last')
+
+    def _is_left_over(self, stream: str, stamp: int, now: int) -> bool:
+        """Whether an image is of before the clock went back: it had waited in the middleware.
+
+        Such goes on where its camera had been, and is far ahead of the clock.
+        """
+        if self._turned is None or now > self._turned + LEFTOVERS:
+            return False
+        if stream == THERMAL:
+            stamp += self.matcher.settings.thermal_offset
+        ended = self._ended.get(stream)
+        return ((ended is None or stamp > ended)
+                and stamp > self._node.get_clock().now().nanoseconds + JUMP)
 
     def refuse(self, stream: str, reason: str) -> None:
         """Take note of an image that can't be used."""
@@ -144,8 +176,11 @@ class CameraInputs:
         for image in self.images.values():
             image.look()
 
-    def reset(self) -> None:
-        """Forget all stamps: the clock has jumped."""
+    def reset(self, back: bool = False) -> None:
+        """Forget all stamps: the clock has jumped. `back`: images of before may still come."""
+        if back:
+            self._ended = {s: t.newest for s, t in self.matcher.timing.items()}
+            self._turned = monotonic_ns()
         self.matcher.reset()
         self._timer.cancel()
 

@@ -10,8 +10,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.subscription import Subscription
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool, Trigger
 
@@ -23,6 +22,7 @@ from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.outputs import Outputs, stamp_ns
 from rgbt_tracker_ros.nodes.pairing import JUMP, Match
 from rgbt_tracker_ros.nodes.parameters import ParameterError, Parameters
+from rgbt_tracker_ros.nodes.recorder_infos import InfoInput
 from rgbt_tracker_ros.nodes.reload import EXPECTED, Reloader, Verdict
 from rgbt_tracker_ros.nodes.ring import PairRing
 from rgbt_tracker_ros.nodes.session import Session
@@ -51,7 +51,7 @@ class TrackerNode(LifecycleNode):
                  **options: Any) -> None:
         super().__init__('rgbt_tracker', **options)
         self._load_tracker = load_tracker
-        self._camera_info: Subscription | None = None
+        self._camera_info: InfoInput | None = None
         self._status_guard = self.create_guard_condition(self._report)
         self._notices = Notices(self.get_logger(), self._touch)
         self._ring = PairRing(0)
@@ -72,7 +72,7 @@ class TrackerNode(LifecycleNode):
         self.create_service(Trigger, '~/reload', self._on_reload,
                             callback_group=MutuallyExclusiveCallbackGroup())
         self._settings = NodeParameters(self, self._notices, state=lambda: self._parts.phase,
-                                        changed=self._apply)
+                                        changed=self._changed)
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-JUMP)),
             post_callback=self._on_jump)
@@ -115,9 +115,10 @@ class TrackerNode(LifecycleNode):
                                               release=self._release, jumped=self._jumped)
         except Exception as e:
             return self._fail('activate', e)
-        self._camera_info = self.create_subscription(
-            CameraInfo, 'rgb/camera_info', self._parts.outputs.set_camera, qos_profile_sensor_data)
+        # latched or not, as its publishers are
+        self._camera_info = InfoInput(self, 'rgb/camera_info', self._on_camera_info)
         self._parts.phase, self._parts.fault = 'active', ''
+        self._worker.post(partial(self._session.enable, True))  # a pause ends with the activation
         self._await_initial_box()
         self._report()
         return SUCCESS
@@ -129,7 +130,7 @@ class TrackerNode(LifecycleNode):
             self._parts.inputs.close()
             self._parts.inputs = None
         if self._camera_info is not None:
-            self.destroy_subscription(self._camera_info)
+            self._camera_info.close()
             self._camera_info = None
         self._worker.post(partial(self._session.reset, 'the node was deactivated'))
         self._forget_pairs()
@@ -139,7 +140,7 @@ class TrackerNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of the model."""
         self._reloader.cancel('the node was cleaned up')
-        self._parts.phase, self._parts.refusal = 'unconfigured', ''
+        self._parts.phase, self._parts.fault, self._parts.refusal = 'unconfigured', '', ''
         self._worker.post(self._session.unload)
         self._report()
         return SUCCESS
@@ -162,7 +163,10 @@ class TrackerNode(LifecycleNode):
 
     def _start(self) -> None:
         self._autostart.cancel()
-        if self._parts.phase == 'unconfigured' and self.trigger_configure() == SUCCESS:
+        if self._parts.phase == 'unconfigured':
+            if self.trigger_configure() == SUCCESS:
+                self.trigger_activate()
+        elif self._parts.phase == 'inactive' and self._parts.fault:     # that is where it failed
             self.trigger_activate()
 
     def _fail(self, transition: str, error: Exception) -> TransitionCallbackReturn:
@@ -176,6 +180,9 @@ class TrackerNode(LifecycleNode):
         return FAILURE
 
     # from the cameras to the worker
+
+    def _on_camera_info(self, data: bytes, _: dict[str, int]) -> None:
+        self._parts.outputs.set_camera(deserialize_message(data, CameraInfo))
 
     def _release(self, match: Match[Any]) -> None:
         self._ring.append(match)
@@ -195,7 +202,7 @@ class TrackerNode(LifecycleNode):
     def _on_jump(self, jump: TimeJump) -> None:
         if (inputs := self._parts.inputs) is None:
             return
-        inputs.reset()
+        inputs.reset(back=jump.delta.nanoseconds < 0)
         self._forget_pairs()
         if jump.delta.nanoseconds < 0:
             self._worker.post(partial(self._session.reset,
@@ -281,12 +288,19 @@ class TrackerNode(LifecycleNode):
                 self.get_logger().error(verdict.message)
         self._touch()
 
+    def _changed(self, parameters: Parameters) -> None:
+        """Take new parameters; try again to start where that failed."""
+        self._apply(parameters)
+        parts = self._parts
+        if parts.fault and parts.phase in ('unconfigured', 'inactive') and parameters.autostart:
+            self._autostart.reset()
+
     def _apply(self, parameters: Parameters) -> None:
-        """Take parameters that may change at any time; try again to start where that failed."""
+        """Take parameters that may change at any time."""
         self._ring.duration = round(parameters.buffer_duration * 1e9)
         self._parts.outputs.debug_rate = parameters.debug_image_rate
         self._parts.outputs.homography = parameters.homography
-        self._parts.outputs.rectified = parameters.rectified
+        self._parts.outputs.rectify(parameters.rectified)
         self._worker.post(partial(self._session.configure, parameters.tracker_config(), Cameras(
             parameters.use_rgb, parameters.use_thermal,
             round(parameters.thermal_time_offset * 1e9))))
@@ -294,8 +308,6 @@ class TrackerNode(LifecycleNode):
             self._parts.inputs.set_parameters(parameters)
         if self._parts.phase in ('inactive', 'active'):
             self._reloader.follow(parameters)
-        if self._parts.fault and self._parts.phase == 'unconfigured' and parameters.autostart:
-            self._autostart.reset()
 
     # reports
 
@@ -307,6 +319,10 @@ class TrackerNode(LifecycleNode):
     def _tick(self) -> None:
         if self._parts.inputs is not None:
             self._parts.inputs.look()
+        if self._camera_info is not None:
+            self._camera_info.look()
+        if self._session.waits:
+            self._worker.post(self._session.look)
         self._reporter.tick()
 
     def _report(self) -> None:

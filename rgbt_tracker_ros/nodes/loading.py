@@ -14,8 +14,9 @@ def load_tracker(parameters: Parameters) -> TrackerLike:
         GPU. :raises ImportError: torch is not installed.
     """
     from rgbt_tracker_ros.tracking.tracker import Tracker
-    # half of the cores: the other half is for the cameras, the middleware and the executor
-    threads = parameters.threads or max(1, (os.cpu_count() or 1) // 2)
+    # half of the cores that we may use (not all of them in a container, or under taskset): the
+    # other half is for the cameras, the middleware and the executor
+    threads = parameters.threads or max(1, len(os.sched_getaffinity(0)) // 2)
     try:
         return Tracker.load(parameters.model, parameters.device, parameters.tracker_config(),
                             sha256=parameters.model_sha256, threads=threads)

@@ -33,14 +33,15 @@ class Outputs:
 
     def __init__(self, node: LifecycleNode, notices: Notices) -> None:
         self.debug_rate = 10.0
-        self.rectified = False
+        self._rectified = False
         self.homography: tuple[float, ...] = ()
         self.answered = 0
         self.ages: deque[float] = deque(maxlen=100)             # s
         self.network_times: deque[float] = deque(maxlen=100)    # s
         self._clock = node.get_clock()
         self._notices = notices
-        self._camera: CameraModel | None = None
+        self._info: CameraInfo | None = None                    # the last one
+        self._camera: CameraModel | None = None                 # what it says
         # of the last image of each stream
         self._frame_ids: dict[str, str] = {}
         self._sizes: dict[str, tuple[int, int]] = {}            # (width, height)
@@ -56,10 +57,17 @@ class Outputs:
         else:
             self._detections = node.create_publisher(Detection2DArray, '~/detections', 10)
 
+    def rectify(self, rectified: bool) -> None:
+        """Say whether the RGB images are rectified ones; see `CameraModel.from_info`."""
+        changed, self._rectified = rectified != self._rectified, rectified
+        if changed and self._info is not None:      # which may have been sent once and for all
+            self.set_camera(self._info)
+
     def set_camera(self, msg: CameraInfo) -> None:
         """Take the RGB camera's calibration."""
+        self._info = msg
         try:
-            self._camera = CameraModel.from_info(msg, self.rectified)
+            self._camera = CameraModel.from_info(msg, self._rectified)
         except CameraInfoError as e:
             self._camera = None
             self._notices.log('camera_info', f'no ~/bearing: rgb/camera_info: {e}')
@@ -102,12 +110,24 @@ class Outputs:
         return header
 
     def _publish_bearing(self, box: Box, header: Header) -> None:
-        if self._camera is None:
+        camera = self._camera       # the executor's thread may set another one meanwhile
+        if camera is None:
+            return
+        size = self._sizes.get(RGB)
+        if size and not camera.fits(size):
+            self._notices.warn('camera_info size', 'no ~/bearing: rgb/camera_info is for '
+                               f'{camera.size[0]}x{camera.size[1]} (its region of interest and '
+                               f'binning counted), and the images are {size[0]}x{size[1]}')
+            return
+        ray = camera.ray(*box.center)
+        if ray is None:
+            self._notices.log('bearing', 'no ~/bearing: the distortion of rgb/camera_info leads '
+                              'no ray to where the target is')
             return
         msg = Vector3Stamped()
         msg.header.stamp = header.stamp
-        msg.header.frame_id = self._camera.frame_id
-        msg.vector.x, msg.vector.y, msg.vector.z = self._camera.ray(*box.center)
+        msg.header.frame_id = camera.frame_id
+        msg.vector.x, msg.vector.y, msg.vector.z = ray
         self._bearing.publish(msg)
 
     def _publish_overlay(self, answer: Answer, estimate: Estimate | None, header: Header,

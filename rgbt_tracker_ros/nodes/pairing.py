@@ -1,9 +1,9 @@
 """Match the images of two cameras by their stamps: nearest, one to one, in order, at once.
 
 RGB is the reference: every RGB image leaves, with its thermal partner where there is one. A
-thermal image leaves alone only while RGB is missing; otherwise, without a partner, it is dropped
-and counted. A pair leaves at the very call that completes it; an image is held back only while a
-(nearer) partner can be expected, and at most for the deadline.
+thermal image leaves alone only while RGB is missing, by whatever clock it is stamped; otherwise,
+without a partner, it is dropped and counted. A pair leaves at the very call that completes it; an
+image is held back only while a (nearer) partner can be expected, and at most for the deadline.
 """
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class PairMatcher(Generic[T]):
         self.pairs = 0
         self.singles = 0
         self.unmatched = 0
-        self.jumps = 0          # resets because stamps went back
+        self.jumps = 0          # resets because stamps went back, or from one clock to another
         self.skews: deque[int] = deque(maxlen=100)
         self._used = {RGB: use_rgb, THERMAL: use_thermal}
         self._queues: dict[str, deque[Entry[T]]] = {s: deque() for s in STREAMS}
@@ -93,8 +93,9 @@ class PairMatcher(Generic[T]):
                 return []
             self.reset()
             self.jumps += 1
-        elif stream == RGB and self._released is not None and self._released - stamp > 2 * JUMP:
-            self.reset()    # thermal went on alone, by a clock that is ahead
+        elif self._released is not None and self._released - stamp > 2 * JUMP and (
+                stream == RGB or self._rgb_is_gone(now)):
+            self.reset()    # the other one was answered last, by a clock that is ahead
             self.jumps += 1
         # with clocks that disagree RGB stays the reference: it is thermal that has no place then
         timing.note_lag(stamp, now, other, self._same_time(), self.settings.deadline,
@@ -137,6 +138,17 @@ class PairMatcher(Generic[T]):
             self._queues[stream].clear()
             self.timing[stream].restart()
         self._released = None
+
+    def _rgb_is_gone(self, now: int) -> bool:
+        """Whether thermal is to go on alone: RGB was overdue at its last image already.
+
+        At the first one, RGB images may still be waiting in the middleware behind it.
+        """
+        rgb = self.timing[RGB]
+        if not rgb.missed:
+            rgb.missed = now >= rgb.due(self.settings.deadline)
+            return False
+        return not self.awaited(RGB)
 
     def _same_time(self) -> int:
         """Largest difference of two stamps of the same time: half the faster camera's period."""

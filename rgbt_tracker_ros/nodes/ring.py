@@ -8,6 +8,9 @@ from typing import Any
 from rgbt_tracker_ros.nodes.pairing import Match
 
 TOLERANCE = 50_000_000      # ns between a requested stamp and the pair that stands for it
+AHEAD = 1_000_000_000       # ns from the newest pair to one that is still waited for
+MOST_RATE = 130             # Hz by the stamps; of a faster camera not all of `duration` is kept
+FEW = 16                    # pairs that may be kept whatever `duration` is
 
 
 class RingError(LookupError):
@@ -19,10 +22,15 @@ class FutureStamp(RingError):
 
 
 class PairRing:
-    """Pairs of the last `duration` ns, at least the newest one. Thread-safe."""
+    """Pairs of the last `duration` ns, at least the newest one. Thread-safe.
+
+    `crowded`: whether it was too many of them, and older ones were let go: stamps may rise too
+    slowly, or go back, and memory is finite.
+    """
 
     def __init__(self, duration: int) -> None:
         self.duration = duration
+        self.crowded = False
         self._pairs: deque[Match[Any]] = deque()
         self._lock = Lock()
 
@@ -32,6 +40,14 @@ class PairRing:
             self._pairs.append(match)
             while match.stamp - self._pairs[0].stamp > self.duration:
                 self._pairs.popleft()
+            self.crowded = len(self._pairs) > self.limit
+            while len(self._pairs) > self.limit:
+                self._pairs.popleft()
+
+    @property
+    def limit(self) -> int:
+        """How many pairs are kept at most."""
+        return max(FEW, self.duration * MOST_RATE // 1_000_000_000)
 
     def clear(self) -> None:
         """Forget all pairs."""
@@ -61,7 +77,7 @@ class PairRing:
         oldest, newest = pairs[0].stamp, pairs[-1].stamp
         if stamp > newest:
             text = f'its stamp is {(stamp - newest) / 1e9:.3f} s ahead of the newest pair'
-            if stamp <= newest + 1_000_000_000:
+            if stamp <= newest + AHEAD:
                 raise FutureStamp(text)
             raise RingError(f'{text}; use the stamp of the image that the box was seen in, or 0 '
                             'for the newest')
@@ -81,7 +97,7 @@ class PairRing:
         with self._lock:
             return [p for p in self._pairs if p.stamp > stamp]
 
-    def before(self, stamp: int) -> bool:
-        """Whether all pairs there are are older than `stamp`."""
+    def awaits(self, stamp: int) -> bool:
+        """Whether the pair of that stamp is still to come: `find` raises FutureStamp."""
         with self._lock:
-            return not self._pairs or self._pairs[-1].stamp < stamp
+            return not self._pairs or 0 < stamp - self._pairs[-1].stamp <= AHEAD

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from rgbt_tracker_ros.tracking.thermal import FrozenDetector
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
 CATCH_UP = 15       # steps from a target in the past to now; pairs between them are skipped
+PATIENCE = 10.0     # s that a target waits for the pair of its stamp while others come
 
 
 class Session:
@@ -27,10 +29,12 @@ class Session:
 
     :param publish: gets every answer, once per pair. :param changed: told of a new state, target
         or reply. :param refused: told of a stream and why its image could not be used.
+    :param clock: monotonic, s.
     """
 
     def __init__(self, ring: PairRing, notices: Notices, *, publish: Callable[[Answer], None],
-                 changed: Callable[[], None], refused: Callable[[str, str], None]) -> None:
+                 changed: Callable[[], None], refused: Callable[[str, str], None],
+                 clock: Callable[[], float] = monotonic) -> None:
         self.tracker: TrackerLike | None = None
         self.enabled = True
         self.reply = Reply()        # the last one
@@ -46,11 +50,13 @@ class Session:
         self._publish = publish
         self._changed = changed
         self._refused = refused
+        self._clock = clock
         self._reference = RGB
         self._sizes: dict[str, tuple[int, int]] = {}
         self._box = Box(0, 0, 0, 0)
         self._first: tuple[Pair, Box] | None = None     # what the target was given in
         self._waiting: Target | None = None     # for a pair that is still to come
+        self._since = 0.0                       # by the clock
         self._hoped: int | None = None          # for both images, since the pair of this stamp
         self._cursor: int | None = None         # newest stamp that was processed
         self._published: int | None = None      # newest stamp that was answered
@@ -165,6 +171,11 @@ class Session:
 
     def process(self, match: Match[Any]) -> None:
         """Answer a pair."""
+        if self._ring.crowded:
+            self._notices.warn('ring', (
+                f'more than {self._ring.limit} pairs lie within buffer_duration by their stamps, '
+                'and only so many are kept: do the stamps rise too slowly (ms as if they were '
+                'ns)?'))
         if not self.enabled or self.tracker is None:
             return
         self._pairs.note(match)
@@ -206,13 +217,30 @@ class Session:
             self._refuse(target, reason)
 
     def _retry(self, target: Target) -> None:
-        """Try again with a target whose pair had not come."""
-        if target.patient or not self._ring.before(self._pairs.stamp_of(target)):
+        """Try again with a target whose pair had not come, unless it is still to come."""
+        if target.patient or not self._ring.awaits(self._pairs.stamp_of(target)):
             self.request(target)
+        else:
+            self.look()
+
+    @property
+    def waits(self) -> bool:
+        """Whether a target waits for the pair of its stamp; from any thread."""
+        target = self._waiting
+        return target is not None and target.stamp != 0
+
+    def look(self) -> None:
+        """Give up a target that has waited too long: no pair may come any more."""
+        target = self._waiting
+        if target is not None and target.stamp and self._clock() - self._since > PATIENCE:
+            self._refuse(target, f'no pair of its stamp has come within {PATIENCE:g} s; use the '
+                         'stamp of the image that the box was seen in, or 0 for the newest')
 
     def _replace(self, waiting: Target | None, by: Target) -> None:
         """Have another target wait, or none; tell the one that did, unless it is `by` itself."""
         old, self._waiting, self.pending = self._waiting, waiting, ''
+        if old is not waiting:
+            self._since = self._clock()
         if old is not None and old is not by:
             self._refuse(old, 'another target was given before its pair came')
 
@@ -232,7 +260,7 @@ class Session:
             raise PairError('the pair of its stamp can not be used')
         box = self._pairs.box_in(pair, match, target, self.tracker.config.homography).checked(
             *pair.size)
-        estimate = self.tracker.init(pair, box)
+        estimate = self.tracker.init(pair, box, self._pairs.marked_in(target))
         self._replace(None, by=target)
         self._first = pair, box
         self.state, self.target_id = estimate.state, uuid4().hex[:8]

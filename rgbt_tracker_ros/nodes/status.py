@@ -115,8 +115,8 @@ class Reporter:
             age_p50=percentile(parts.outputs.ages, 50), age_p95=percentile(parts.outputs.ages, 95),
             network_p50=percentile(parts.outputs.network_times, 50),
             skew_p50=math.nan, skew_p95=math.nan)
-        if session.tracker is not None:
-            msg.device, msg.model = session.tracker.device, session.tracker.model_name
+        if (tracker := session.tracker) is not None:    # the worker may let go of it meanwhile
+            msg.device, msg.model = tracker.device, tracker.model_name
         if parts.inputs is not None:
             matcher = parts.inputs.matcher
             msg.rgb_received = matcher.timing[RGB].received
@@ -215,10 +215,11 @@ class Reporter:
 
     def _inference(self) -> DiagnosticStatus:
         session, outputs, worker = self._parts.session, self._parts.outputs, self._parts.worker
+        tracker = session.tracker       # the worker may let go of it meanwhile
         level, text = OK, State(session.state).name.lower()
         if self._parts.fault:
             level, text = ERROR, self._parts.fault
-        elif session.tracker is None:
+        elif tracker is None:
             level, text = WARN, f'no model is loaded: the node is {self._parts.phase}'
         elif self._parts.refusal:
             level, text = WARN, self._parts.refusal
@@ -229,8 +230,8 @@ class Reporter:
         elif session.state in (State.SEARCHING, State.LOST):
             level = WARN
         return self._made('inference', level, text, {
-            'device': session.tracker.device if session.tracker else '',
-            'model': session.tracker.model_name if session.tracker else '',
+            'device': tracker.device if tracker else '',
+            'model': tracker.model_name if tracker else '',
             'answered': outputs.answered, 'dropped': worker.dropped, 'errors': session.errors,
             'network p50 (ms)': f'{1e3 * percentile(outputs.network_times, 50):.1f}',
             'age p50 (ms)': f'{1e3 * percentile(outputs.ages, 50):.1f}',

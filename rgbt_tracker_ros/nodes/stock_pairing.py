@@ -18,13 +18,17 @@ from rgbt_tracker_ros.nodes.pairing import (
     partner_of,
 )
 
+LATEST = 2**31 * 1_000_000_000      # ns; a Time has no room for more, nor for less than 0
+
 
 class StockMatcher(PairMatcher[T]):
     """Pairs come from message_filters; a stream whose partner has stopped is answered alone.
 
     The library's synchronizers have traps; hence: the callback only takes note (an error in it
     would leave their lock held), they are made anew whenever stamps go back (they would match
-    nothing any more), and they are fed one stamp once (an equal one overwrites).
+    nothing any more), they are fed one stamp once (an equal one overwrites), and none that is no
+    Time, as with an offset one near 0 is (an error in a subscription's callback ends the node):
+    such an image has no partner.
     """
 
     def __init__(self, policy: str, settings: PairingSettings | None = None, *,
@@ -75,7 +79,7 @@ class StockMatcher(PairMatcher[T]):
     def _take(self, stream: str, entry: Entry[T]) -> None:
         partner = self.timing[partner_of(stream)]
         partner.missed = entry.arrived >= partner.due(3 * self.settings.deadline)
-        if not self.awaited(partner_of(stream)):
+        if not self.awaited(partner_of(stream)) or not 0 <= entry.stamp < LATEST:
             item = entry.item
             self._matches.append(Match(item, None, entry.stamp) if stream == RGB else
                                  Match(None, item, entry.stamp))

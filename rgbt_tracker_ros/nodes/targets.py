@@ -28,8 +28,8 @@ class TargetPairs:
     """Finds targets' pairs in the ring. Belongs to the worker's thread.
 
     A box without a frame_id is in pixels of the reference image: RGB where that is used, thermal
-    where there is no RGB image. A template of both images is worth more than the very image that
-    the box was seen in: beside a slow camera most pairs have one only.
+    where the ring has no RGB image. A template of both images is worth more than the very image
+    that the box was seen in: beside a slow camera most pairs have one only.
     """
 
     def __init__(self, ring: PairRing) -> None:
@@ -55,6 +55,7 @@ class TargetPairs:
         stream, sure = self._camera(target)
         stamp = self.stamp_of(target)
         nearest = self._ring.find(stamp) if stamp else self._ring.newest()
+        self._require_known(target)
         asked = stamp or nearest.stamp
 
         def away(pair: Match[Any]) -> int:
@@ -76,6 +77,11 @@ class TargetPairs:
                 f'its box is in {stream} pixels (frame_id {target.frame_id!r}), and there is no '
                 f'{stream} image of that time; give it when there is, or in the pixels of the '
                 'other camera with the frame_id of that one')
+        if stamp and any(getattr(pair, stream) is not None for pair in pairs):
+            # a few lost images do not make the other camera the one whose pixels are meant
+            raise RingError(
+                f'its box has no frame_id, which means {stream} pixels, and there is no {stream} '
+                'image of that time; give frame_id, that of the image that it was found in')
         return nearest
 
     def stamp_of(self, target: Target) -> int:
@@ -103,6 +109,10 @@ class TargetPairs:
                               sizes[RGB])
         return target.box
 
+    def marked_in(self, target: Target) -> str:
+        """Return the camera in whose pixels a target's box is."""
+        return self._camera(target)[0]
+
     def is_full(self, match: Match[Any]) -> bool:
         """Whether it has an image of every camera that is used."""
         return ((match.rgb is not None or not self.cameras.use_rgb)
@@ -116,6 +126,20 @@ class TargetPairs:
         if target.frame_id and self.cameras.use_thermal and target.frame_id == thermal != rgb:
             return THERMAL, True
         return RGB, bool(target.frame_id) or target.patient
+
+    def _require_known(self, target: Target) -> None:
+        """Refuse a frame_id that may be that of a thermal camera which has sent nothing yet.
+
+        :raises RingError: if it may.
+        """
+        rgb = self._frames.get(RGB)
+        if (self.cameras.use_rgb and self.cameras.use_thermal and THERMAL not in self._frames
+                and rgb is not None and target.frame_id not in ('', rgb)):
+            raise RingError(
+                f'its frame_id {target.frame_id!r} is not that of the rgb images ({rgb!r}), and '
+                'no thermal image has come yet to tell whether it is that of the thermal camera; '
+                f'give a box in rgb pixels with {rgb!r} or an empty frame_id, one in thermal '
+                'pixels when that camera is there')
 
     def _period(self, pairs: list[Match[Any]]) -> int:
         """Return the slower camera's period, ns: that of pairs with both images; 0: unknown."""

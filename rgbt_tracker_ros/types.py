@@ -139,7 +139,8 @@ class Estimate:
 
     `box`: in the reference image. `confidence`: calibrated chance in [0, 1] that the box overlaps
     the target by half or more. `weight_rgb`, `weight_thermal`: share of each modality, adding up
-    to 1; 0 where it was missing or frozen. `timings`: seconds by stage (`crop`, `network`,
+    to 1, or both 0 where there is no answer; 0 where it was missing or frozen and no picture of
+    it stood in. `timings`: seconds by stage (`crop`, `network`,
     `total`). `frozen`: modalities whose picture has not changed for long.
     """
 

@@ -67,8 +67,8 @@ class Parameters:
     model_sha256: str = _p('', 'refuse weights whose sha256 does not begin so; empty: any')
     device: str = _p('auto', 'auto (a GPU if there is one), cpu, or cuda:N; a GPU that is not '
                      'there is refused', UNCONFIGURED)
-    threads: int = _p(0, 'CPU threads of the network; 0: half of the cores', UNCONFIGURED,
-                      low=0, high=256)
+    threads: int = _p(0, 'CPU threads of the network; 0: half of the cores it may use',
+                      UNCONFIGURED, low=0, high=256)
     use_rgb: bool = _p(True, 'subscribe to rgb/image_raw', INACTIVE)
     use_thermal: bool = _p(True, 'subscribe to thermal/image_raw', INACTIVE)
     image_transport: str = _p('raw', 'raw, or compressed: subscribe to .../compressed (jpeg, png)',

@@ -1,4 +1,4 @@
-"""The recorder's subscription to a camera_info: also to one that was published once, long ago."""
+"""A subscription to a camera_info: also to one that was published once, long ago."""
 from __future__ import annotations
 
 from collections.abc import Callable

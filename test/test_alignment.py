@@ -312,6 +312,16 @@ def test_what_moved_once_does_not_move_again():
         (IN_THERMAL.center[0] + 9, IN_THERMAL.center[1] - 4), abs=1)
 
 
+def test_a_box_stays_where_it_lay_while_the_offset_is_looked_for_anew():
+    tracker, _, _ = marked(lambda p: p)
+    known, box = len(tracker._student.given), tracker._given.box
+    tracker.config = TrackerConfig(alignment_reach=0)       # forgets it
+    later = shifted(scene(), OFF)
+    tracker.update(Pair(later.rgb, later.thermal, 99 * STEP))
+    assert tracker._views._alignment.offset == (0, 0)
+    assert tracker._given.box == box and len(tracker._student.given) == known
+
+
 def test_who_takes_over_has_the_box_where_thermal_lies():
     old, start, boxes = marked(dim)
     new = Tracker(Memory())

@@ -46,7 +46,7 @@ class FakeTracker:
     def warm_up(self) -> None:
         self.frame = 0
 
-    def init(self, pair: Pair, box: Box) -> Estimate:
+    def init(self, pair: Pair, box: Box, marked_in: str = '') -> Estimate:
         self.box = box.checked(*pair.size)
         self.stamps = [pair.stamp]
         return Estimate(self.box, 1.0, State.TRACKING, 0.5, 0.5)
@@ -351,6 +351,16 @@ def test_a_video_keeps_its_first_size_and_colours(tmp_path):
     assert len(frames) == 3
     for frame in frames:
         np.testing.assert_allclose(frame, np.full((48, 64, 3), (200, 100, 20)), atol=10)
+
+
+def test_a_link_stays_one_and_a_missing_folder_is_named(tmp_path):
+    (tmp_path / 'link').symlink_to(tmp_path / 'file')
+    sinks.write_file(tmp_path / 'link', 'a')
+    sinks.write_file(tmp_path / 'link', b'b')
+    assert (tmp_path / 'link').is_symlink() and (tmp_path / 'file').read_text() == 'b'
+    for folder in ('nowhere', 'file'):
+        with pytest.raises(sinks.SinkError, match=rf"{folder}/x: can't be written: N"):
+            sinks.write_file(tmp_path / folder / 'x', 'a')
 
 
 def test_a_device_is_written_to_and_not_replaced(tmp_path):

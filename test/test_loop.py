@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import asdict, replace
 import json
 from pathlib import Path
+import shutil
 import signal
 import threading
 import time
@@ -208,6 +209,9 @@ def test_a_refused_student_is_not_distilled_again(
     assert len(calls) == 1
     loop(tmp_path, steps=9).distil()
     assert len(calls) == 2
+    shutil.rmtree(tmp_path / 'student.work')    # what the evaluation shows is gone
+    loop(tmp_path, steps=9).distil()
+    assert len(calls) == 3
 
 
 def test_an_exchange_that_failed_is_tried_again(

@@ -137,6 +137,21 @@ def test_a_target_is_given_up_also_where_no_pair_comes_any_more() -> None:
     assert not desk.session.waits and not desk.told()
 
 
+def test_a_target_whose_pair_comes_while_paused_starts_on_it() -> None:
+    desk = Desk()
+    desk.arrive(1, process=True)
+    desk.session.enable(False)
+    desk.session.request(Target(BOX, 3 * STEP, 'early'))
+    desk.arrive(2, process=True)
+    desk.session.look()
+    assert desk.session.waits
+    desk.arrive(3, process=True)
+    desk.now = 2 * PATIENCE
+    desk.session.look()
+    assert not desk.session.waits and desk.session.reply.accepted
+    assert desk.tracker.calls[-1] == ('init', 3 * STEP)
+
+
 def test_a_target_whose_pair_does_not_come_is_given_up() -> None:
     desk = Desk()
     desk.arrive(1, process=True)

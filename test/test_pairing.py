@@ -389,9 +389,27 @@ def test_when_rgb_stops_thermal_goes_on_by_whatever_clock(offset: int) -> None:
     matches = feed(matcher, came)
     assert [m.rgb for _, m in matches if m.rgb is not None] == [t for s, t, _ in came if s == RGB]
     alone = [now for now, m in matches if m.rgb is None]
-    assert 60 * PERIOD < alone[0] < 60 * PERIOD + 250 * MS
-    assert alone[-1] <= 180 * PERIOD + 5 * MS and len(alone) > 110
-    assert matcher.jumps == 1       # where RGB stops, or where it is back
+    # a clock that is behind: after a second, or once its stamps are newer than RGB's last
+    wait = 0 if offset > 0 else 2000 if offset == -2 else 1000
+    assert -2 * PERIOD < alone[0] - 60 * PERIOD - wait * MS < 250 * MS
+    assert alone[-1] <= 180 * PERIOD + 5 * MS and len(alone) > 50
+    # where RGB stops, or where it is back
+    assert matcher.jumps == (offset != -2)
+
+
+@pytest.mark.parametrize('rate, burst', [(0.5, 1), (1, 1), (2, 1), (2.5, 1), (30, 8), (30, 20)])
+@pytest.mark.parametrize('offset', [-1e6, -10, -1.2])
+def test_slow_and_bursty_cameras_are_not_gone(rate: float, burst: int, offset: float) -> None:
+    """RGB images come `burst` at a time, after the last of them."""
+    matcher: PairMatcher[int] = PairMatcher(SETTINGS)
+    rgb = [round(i * 1e9 / rate) for i in range(int(60 * rate))]
+    came = [(RGB, t, rgb[min(i // burst * burst + burst, len(rgb)) - 1])
+            for i, t in enumerate(rgb)]
+    came += [(THERMAL, t + round(offset * 1e9), t + 5 * MS)
+             for t in range(0, 60 * 1000 * MS, PERIOD)]
+    matches = feed(matcher, sorted(came, key=lambda c: c[2]))
+    assert matcher.jumps == 0
+    assert [m.rgb for _, m in matches if m.rgb is not None] == rgb[:matcher.timing[RGB].received]
 
 
 def test_rgb_images_that_wait_behind_thermal_ones_are_no_stop() -> None:

@@ -128,7 +128,8 @@ def _forget_other(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) 
     run = folder / 'run'
     if arm.stage == NOTHING:
         record, ours = folder / TRAINED, _hash(_trained(arm, recipe, seed))
-        other = record.is_file() and record.read_text() != ours
+        if record.is_file() and record.read_text() != ours and run.is_dir():
+            shutil.rmtree(run)
         resume.replace(record, lambda part: part.write_text(ours))
     else:
         theirs = identity_of(resume.read_json(run / 'run.json'))
@@ -138,8 +139,8 @@ def _forget_other(arm: Arm, recipe: Recipe, seed: int, out: Path, folder: Path) 
             parent = read_result(arm_folder(out, name, seed))
             taken = digest(run / ARMS[name].stage)
             other |= parent is not None and taken not in ('', parent.weights)
-    if other:
-        shutil.rmtree(run, ignore_errors=True)
+        if other:
+            shutil.rmtree(run)
 
 
 def _steps_done(stage: Path) -> int:

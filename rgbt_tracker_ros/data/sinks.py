@@ -1,6 +1,7 @@
 """Write results: videos, and JSON that is whole or not there."""
 from __future__ import annotations
 
+from contextlib import suppress
 import json
 import os
 from pathlib import Path
@@ -118,7 +119,7 @@ def write_file(path: str | Path, content: str | bytes) -> None:
     :raises SinkError: if it can't be written; it names the file, which the system does not.
     """
     data = content.encode() if isinstance(content, str) else content
-    file = Path(path)
+    file = Path(os.path.realpath(path))     # a link stays one
     part = file.with_name(f'.{file.name}.{os.getpid()}.part')
     try:
         if file.exists() and not file.is_file():
@@ -129,4 +130,5 @@ def write_file(path: str | Path, content: str | bytes) -> None:
     except OSError as e:
         raise SinkError(f"{path}: can't be written: {e.strerror}") from e
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):     # where there is no such folder, that was told
+            part.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 import warnings
 
-from rgbt_tracker_ros.distillation.needs import require
+from rgbt_tracker_ros.distillation.needs import INSTALL, require
 from rgbt_tracker_ros.runtime.device import DeviceError, resolve_device
 
 if TYPE_CHECKING:
@@ -46,8 +46,11 @@ def make_fabric(device: str = 'auto', devices: int = 1, nodes: int = 1,
     :raises DeviceError: a device that is not there. :raises ValueError: Fabric is not installed.
     """
     require('lightning_fabric')
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+    except ImportError as error:    # it is there, and something that it needs is not
+        raise ValueError(f"Lightning Fabric can't be imported: {error}; {INSTALL}") from error
     logging.getLogger('lightning_fabric').setLevel(logging.WARNING)
     found = resolve_device(device)
     if 'LOCAL_WORLD_SIZE' in os.environ and 'WORLD_SIZE' in os.environ:  # set by torchrun

@@ -133,12 +133,17 @@ class Loop:
         """The student that is handed over."""
         return self.out / 'student.safetensors'
 
+    @property
+    def _refused(self) -> Path:
+        """The student that is not handed over."""
+        return self.out / 'student.work' / 'blend_1.safetensors'
+
     def distil(self) -> str:
         """Train the new student, or go on with it; return a line on it."""
         from rgbt_tracker_ros.models.checkpoint import sha256_of
         done: dict[str, Any] = self.found.setdefault('distil', {'seconds': 0.0})
-        there = done.get('accepted') is False or (self.student.is_file() and (
-            done.get('sha256') == sha256_of(self.student)))
+        there = self._refused.is_file() if done.get('accepted') is False else (
+            self.student.is_file() and done.get('sha256') == sha256_of(self.student))
         if done.get('arguments') != self._distill or not there:
             verdict = self.out / 'student.work' / 'verdict.json'
             verdict.unlink(missing_ok=True)
@@ -195,8 +200,7 @@ class Loop:
     def evaluate(self) -> tuple[str, Moment | None]:
         """Score both students; return lines, and a moment to show."""
         from rgbt_tracker_ros.models.checkpoint import SHIPPED
-        new = self.student if self.found['distil']['accepted'] else (
-            self.out / 'student.work' / 'blend_1.safetensors')
+        new = self.student if self.found['distil']['accepted'] else self._refused
         processes = 1 if self.plan.tests * self.plan.length < FEW else min(
             4, os.cpu_count() or 1)
         scores, moment = evaluate(self.plan, {BEFORE: SHIPPED, AFTER: new}, self.out / 'answers',

@@ -146,7 +146,7 @@ class CameraInputs:
     def _jump(self, stream: str, before: int | None) -> str:
         """Say why pairing started anew with an image of `stream`; `before` is its stamp before."""
         topic, newest = self.health[stream].topic, self.matcher.timing[stream].newest
-        if before is None or newest is None or newest < before:
+        if before is not None and newest is not None and newest < before:
             return f'stamps of {topic} went back'
         return (f'stamps of {topic} are behind those of {self.health[partner_of(stream)].topic}, '
                 'which was answered last')

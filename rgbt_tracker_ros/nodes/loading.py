@@ -14,8 +14,9 @@ def load_tracker(parameters: Parameters) -> TrackerLike:
         GPU. :raises ImportError: torch is not installed.
     """
     from rgbt_tracker_ros.tracking.tracker import Tracker
-    # half of the cores that we may use (not all of them in a container, or under taskset): the
-    # other half is for the cameras, the middleware and the executor
+    # half of the cores that we may use (not all of them under taskset or in a cpuset; a quota of
+    # time, as docker's --cpus, is not seen): the other half is for the cameras, the middleware and
+    # the executor
     threads = parameters.threads or max(1, len(os.sched_getaffinity(0)) // 2)
     try:
         return Tracker.load(parameters.model, parameters.device, parameters.tracker_config(),

@@ -18,6 +18,7 @@ from rgbt_tracker_ros.nodes.timing import HISTORY, StreamTiming
 T = TypeVar('T')
 RGB, THERMAL = STREAMS = ('rgb', 'thermal')
 JUMP = 500_000_000      # ns; stamps that go back by more are a loop, by less a disorder
+BEHIND = 6 * JUMP     # ns by which a thermal clock is behind, and not just late
 SLOWER = 1 / 8          # a camera slower by less is as fast, but for an image now and then
 
 
@@ -93,8 +94,9 @@ class PairMatcher(Generic[T]):
                 return []
             self.reset()
             self.jumps += 1
-        elif self._released is not None and self._released - stamp > 2 * JUMP and (
-                stream == RGB or self._rgb_is_gone(now)):
+        elif self._released is not None and (
+                self._released - stamp > 2 * JUMP if stream == RGB else
+                self._released - stamp > BEHIND and self._rgb_is_gone(now)):
             self.reset()    # the other one was answered last, by a clock that is ahead
             self.jumps += 1
         # with clocks that disagree RGB stays the reference: it is thermal that has no place then
@@ -140,13 +142,18 @@ class PairMatcher(Generic[T]):
         self._released = None
 
     def _rgb_is_gone(self, now: int) -> bool:
-        """Whether thermal is to go on alone: RGB was overdue at its last image already.
+        """Whether thermal is to go on alone: RGB was silent at its last image already.
 
-        At the first one, RGB images may still be waiting in the middleware behind it.
+        At the first one, RGB images may still be waiting in the middleware behind it. To go to
+        another clock and back costs the pairs that are kept: pauses of slow or bursty cameras are
+        no silence.
         """
         rgb = self.timing[RGB]
+        since = 0 if rgb.arrived is None else now - rgb.arrived
+        if since < (2 if rgb.period else 10) * JUMP or now < rgb.due(self.settings.deadline):
+            return False
         if not rgb.missed:
-            rgb.missed = now >= rgb.due(self.settings.deadline)
+            rgb.missed = True
             return False
         return not self.awaited(RGB)
 

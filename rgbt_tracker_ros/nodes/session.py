@@ -218,7 +218,7 @@ class Session:
 
     def _retry(self, target: Target) -> None:
         """Try again with a target whose pair had not come, unless it is still to come."""
-        if target.patient or not self._ring.awaits(self._pairs.stamp_of(target)):
+        if target.patient:
             self.request(target)
         else:
             self.look()
@@ -230,9 +230,15 @@ class Session:
         return target is not None and target.stamp != 0
 
     def look(self) -> None:
-        """Give up a target that has waited too long: no pair may come any more."""
+        """Try again with a target whose pair has come; give up one that has waited too long: no
+        pair may come any more.
+        """
         target = self._waiting
-        if target is not None and target.stamp and self._clock() - self._since > PATIENCE:
+        if target is None:
+            return
+        if not self._ring.awaits(self._pairs.stamp_of(target)):
+            self.request(target)
+        elif target.stamp and self._clock() - self._since > PATIENCE:
             self._refuse(target, f'no pair of its stamp has come within {PATIENCE:g} s; use the '
                          'stamp of the image that the box was seen in, or 0 for the newest')
 

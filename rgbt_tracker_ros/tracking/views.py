@@ -233,6 +233,8 @@ class Views:
         at = self._map(given.other, (width, height))
         if np.array_equal(at, given.map):
             return False
+        if given.follows and not given.guessed and self._alignment.offset == (0.0, 0.0):
+            return False    # what the box was placed by is looked for anew; it lay right
         if given.follows:
             given.carry(at)
         new = given.crop.cut(given.image, at)

@@ -308,14 +308,14 @@ SHIPPED = (
           'imitation of the answers alone (mutual_prompt) does better. With seeds 1 and 2 it was '
           'looked into why, each trial against that arm, trained anew (58.2 and 60.7): one term '
           'more beside it, at the weight of the recipe, SR -2.4 (style), -2.4 (SCFD), -2.5 '
-          '(reliable response), -2.5 (MPSD) on the mean of the two, one of the eight ahead; all of '
-          'them faded out by half of the steps -5.3; the answers of the better of the paths in '
+          '(reliable response), -2.5 (MPSD) on the mean of the two, one of the eight ahead; all '
+          'of them faded out by half of the steps -5.3; the answers of the better of the paths in '
           'place of the fused one -3.2. One-shot localisation of the same students does not see '
           'it: 51.3 for imitation alone, 51.5 to 51.7 with one term more, 50.6 faded. So what '
           'differs is how a weak student fares online, where a target once lost is lost for the '
-          'video, and a training more or less moves it by 2 to 3 points. The weights of the terms '
-          'are those of the full scale, where nothing but all against labels was measured (see the '
-          'model card); there imitation alone is to be tried first.'),
+          'video, and a training more or less moves it by 2 to 3 points. The weights of the '
+          'terms are those of the full scale, where nothing but all against labels was measured '
+          '(see the model card); there imitation alone is to be tried first.'),
     Claim('S1.2', "It keeps 97 % of its teacher's precision at a tenth of its operations", (
         Part('PR, student / teacher', percent(f'{_S}all', f'{_S}teacher', 'pr'), 97.0, unit='%'),
         Part('operations: student / teacher', lambda get: get(f'{_S}all', 'macs')

@@ -118,6 +118,7 @@ def test_a_pause_ends_with_the_activation(ros_context: Context) -> None:
         r.until(lambda s: 'paused' in s.message)
         assert change(r, Transition.TRANSITION_DEACTIVATE)
         assert change(r, Transition.TRANSITION_ACTIVATE)
+        r.answers(1, state=None)
         assert r.request().request_accepted
         r.answers(3)
 

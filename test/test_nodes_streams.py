@@ -116,19 +116,25 @@ def test_stamps_that_go_back_reset_pairing_and_keep_the_target(ros_context: Cont
         assert 'ahead of the newest pair' in status.request_message
 
 
+def started_at_100_s(r: Robot) -> Callable[[int], None]:
+    """Start by a simulated clock and cameras at 100 s; return what sets the clock, in s."""
+    clock = r.node.create_publisher(Clock, '/clock', 10)
+
+    def at(seconds: int) -> None:
+        msg = Clock()
+        msg.clock.sec = seconds
+        clock.publish(msg)
+
+    wait_for(clock.get_subscription_count, what='discovery of /clock')
+    r.cameras.offset = 100_000_000_000 - time.time_ns()
+    at(100)
+    r.start(target=False)
+    return at
+
+
 def test_sim_time_that_goes_back_drops_the_target(ros_context: Context) -> None:
     with robot(ros_context, use_sim_time=True, initial_box=[1, 2, 30, 40]) as (r, _):
-        clock = r.node.create_publisher(Clock, '/clock', 10)
-
-        def at(seconds: float) -> None:
-            msg = Clock()
-            msg.clock.sec = int(seconds)
-            clock.publish(msg)
-
-        wait_for(clock.get_subscription_count, what='discovery of /clock')
-        r.cameras.offset = 100_000_000_000 - time.time_ns()
-        at(100)
-        r.start(target=False)
+        at = started_at_100_s(r)
         first = r.answers(3)[0]
         assert abs(first.age) < 5       # by the simulated clock
         r.cameras.offset -= 50_000_000_000
@@ -143,17 +149,7 @@ def test_images_that_waited_while_the_clock_went_back_start_nothing(
     monkeypatch.setattr('rgbt_tracker_ros.nodes.inputs.LEFTOVERS', 60 * 10**9)
     tracker = FakeTracker()
     with robot(ros_context, tracker, use_sim_time=True, initial_box=[1, 2, 30, 40]) as (r, node):
-        clock = r.node.create_publisher(Clock, '/clock', 10)
-
-        def at(seconds: float) -> None:
-            msg = Clock()
-            msg.clock.sec = int(seconds)
-            clock.publish(msg)
-
-        wait_for(clock.get_subscription_count, what='discovery of /clock')
-        r.cameras.offset = 100_000_000_000 - time.time_ns()
-        at(100)
-        r.start(target=False)
+        at = started_at_100_s(r)
         r.answers(3)
         at(50)
         r.until(lambda s: 'started over' in s.message)

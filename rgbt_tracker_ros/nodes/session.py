@@ -20,7 +20,7 @@ from rgbt_tracker_ros.tracking.thermal import FrozenDetector
 from rgbt_tracker_ros.types import Box, BoxError, Estimate, Pair, PairError, State
 
 CATCH_UP = 15       # steps from a target in the past to now; pairs between them are skipped
-PATIENCE = 10.0     # s that a target waits for the pair of its stamp while others come
+PATIENCE = 10.0     # s that a target waits for the pair of its stamp
 
 
 class Session:

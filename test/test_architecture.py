@@ -44,7 +44,7 @@ ROOMS = {
     'cli_record_info': ('data', 'command_line'),
     'ros_evaluation': ('processes', 'evaluation', 'data'),
     'cli_track': ('tracking', 'runtime', 'models', 'data', 'visualization', 'command_line'),
-    'loop': ('processes', 'evaluation', 'models', 'data', 'command_line',
+    'loop': ('processes', 'evaluation', 'runtime.cores', 'models', 'data', 'command_line',
              'distillation.needs'),                     # of the command that it starts
     'command_line': (),
     'demo': ('demo_report', 'processes', 'tracking', 'data', 'evaluation', 'visualization'),

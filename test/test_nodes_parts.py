@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 import sys
 from threading import Event, current_thread
 from types import ModuleType, SimpleNamespace
@@ -26,6 +27,7 @@ from rgbt_tracker_ros.nodes.session_types import Target
 from rgbt_tracker_ros.nodes.status import Reporter
 from rgbt_tracker_ros.nodes.stock_pairing import StockMatcher
 from rgbt_tracker_ros.nodes.worker import Worker
+from rgbt_tracker_ros.runtime.cores import usable_cores
 from rgbt_tracker_ros.types import Box
 
 S = 1_000_000_000
@@ -336,6 +338,35 @@ def test_half_of_the_cores_are_of_those_that_may_be_used(monkeypatch: pytest.Mon
         monkeypatch.setattr(os, 'sched_getaffinity', lambda _, cores=cores: cores)
         load_tracker(Parameters(threads=asked))
     assert threads == [1, 2, 7]
+
+
+@pytest.mark.parametrize(('group', 'files', 'cores'), [
+    ('0::/', {}, 8), ('0::/', {'cpu.max': 'max 100000'}, 8),
+    ('0::/', {'cpu.max': '250000 100000'}, 3), ('0::/', {'cpu.max': '20000 100000'}, 1),
+    ('0::/', {'cpu.max': '6400000 100000'}, 8), ('0::/', {'cpu.max': 'what?'}, 8),
+    # of systemd: the least of the groups above counts, too
+    ('0::/a.slice/b.service', {'a.slice/cpu.max': '200000 100000',
+                               'a.slice/b.service/cpu.max': '400000 100000'}, 2),
+    # in a container the path may be the host's, which is not there
+    ('0::/docker/0123', {'cpu.max': '400000 100000'}, 4),
+    ('5:cpu,cpuacct:/x', {'cpu,cpuacct/x/cpu.cfs_quota_us': '150000',
+                          'cpu,cpuacct/x/cpu.cfs_period_us': '50000'}, 3),
+    ('5:cpu,cpuacct:/docker/01', {'cpu/cpu.cfs_quota_us': '-1',
+                                  'cpu/cpu.cfs_period_us': '100000'}, 8),
+    ('5:cpuset:/x', {'cpu/x/cpu.cfs_quota_us': '100000',
+                     'cpu/x/cpu.cfs_period_us': '100000'}, 8), ('', {}, 8)])
+def test_a_quota_of_time_is_worth_fewer_cores(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, files: dict[str, str],
+        cores: int) -> None:
+    import os
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(8)))
+    own = tmp_path / 'own'
+    own.write_text(f'{group}\n')
+    for name, text in files.items():
+        (tmp_path / 'root' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'root' / name).write_text(f'{text}\n')
+    assert usable_cores(tmp_path / 'root', own) == cores
+    assert usable_cores(tmp_path / 'root', tmp_path / 'none') == 8
 
 
 @pytest.mark.parametrize(('fields', 'reason'), [

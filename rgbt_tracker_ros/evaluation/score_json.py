@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rgbt_tracker_ros.data.sinks import write_file
 from rgbt_tracker_ros.evaluation.conventions import convention
 from rgbt_tracker_ros.evaluation.metrics import Floats
 from rgbt_tracker_ros.evaluation.robot_metrics import (
@@ -66,11 +66,11 @@ def from_json(data: dict[str, Any]) -> Run:
 
 
 def save(run: Run, path: Path | str, frames: bool = True) -> None:
-    """Write `to_json` to a file; one that is there is replaced only once the new one is whole."""
-    path = Path(path)
-    part = path.with_name(path.name + '.part')
-    part.write_text(json.dumps(to_json(run, frames), allow_nan=False), encoding='utf-8')
-    os.replace(part, path)
+    """Write `to_json` to a file; one that is there is replaced only once the new one is whole.
+
+    :raises SinkError: if it can't be written; names the file.
+    """
+    write_file(path, json.dumps(to_json(run, frames), allow_nan=False))
 
 
 def load(path: Path | str) -> Run:

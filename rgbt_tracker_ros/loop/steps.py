@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 import fcntl
 import json
-import os
 from pathlib import Path
 import shutil
 import signal
@@ -27,6 +26,7 @@ from rgbt_tracker_ros.data.sinks import write_json
 from rgbt_tracker_ros.loop.cameras import Plan, Take
 from rgbt_tracker_ros.loop.robot import SEGMENTS, LoopError, Recorded, Robot
 from rgbt_tracker_ros.loop.scores import AFTER, BEFORE, Moment, evaluate
+from rgbt_tracker_ros.runtime.cores import usable_cores
 
 STEPS = ('record', 'distil', 'deploy', 'evaluate', 'draw')
 FEW = 500       # pairs to follow: other processes take longer to start than to do so few
@@ -201,8 +201,8 @@ class Loop:
         """Score both students; return lines, and a moment to show."""
         from rgbt_tracker_ros.models.checkpoint import SHIPPED
         new = self.student if self.found['distil']['accepted'] else self._refused
-        processes = 1 if self.plan.tests * self.plan.length < FEW else min(
-            4, os.cpu_count() or 1)
+        few = self.plan.tests * self.plan.length < FEW
+        processes = 1 if few else min(4, usable_cores())
         scores, moment = evaluate(self.plan, {BEFORE: SHIPPED, AFTER: new}, self.out / 'answers',
                                   processes)
         self.found['evaluation'] = [asdict(s) for s in scores]

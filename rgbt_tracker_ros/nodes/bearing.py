@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 import math
 
 import cv2
@@ -98,14 +99,20 @@ class CameraModel:
         """
         u, v = (x - self.k[0, 2]) / self.k[0, 0], (y - self.k[1, 2]) / self.k[1, 1]
         distorted = math.hypot(u, v)
-        powers = np.zeros(10)
-        powers[1::2] = 1.0, *self.d
-        shown = np.polynomial.polynomial.polyval(_ANGLES, powers)
-        # larger angles are seen further out: from where the polynomial turns back it means nothing
-        falls = np.flatnonzero(np.diff(shown) <= 0)
-        grown = slice(int(falls[0]) + 1 if falls.size else len(shown))
-        if not distorted <= shown[grown][-1]:
+        shown = _fisheye_curve(tuple(self.d))
+        if not distorted <= shown[-1]:
             return None
-        angle = float(np.interp(distorted, shown[grown], _ANGLES[grown]))
+        angle = float(np.interp(distorted, shown, _ANGLES[:len(shown)]))
         aside = math.sin(angle) / distorted if distorted else 0.0
         return np.array([aside * u, aside * v, math.cos(angle)])
+
+
+@lru_cache(maxsize=8)
+def _fisheye_curve(d: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return how far out the first of `_ANGLES` are seen, at a focal length of 1."""
+    powers = np.zeros(10)
+    powers[1::2] = 1.0, *d
+    shown = np.asarray(np.polynomial.polynomial.polyval(_ANGLES, powers), np.float64)
+    # larger angles are seen further out: from where the polynomial turns back it means nothing
+    falls = np.flatnonzero(np.diff(shown) <= 0)
+    return shown[:int(falls[0]) + 1] if falls.size else shown

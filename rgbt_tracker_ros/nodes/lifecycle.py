@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool, Trigger
 
 from rgbt_tracker_ros.msg import TargetRequest
+from rgbt_tracker_ros.nodes.camera_infos import InfoInput
 from rgbt_tracker_ros.nodes.inputs import CameraInputs
 from rgbt_tracker_ros.nodes.loading import load_tracker
 from rgbt_tracker_ros.nodes.node_parameters import NodeParameters
@@ -22,7 +23,6 @@ from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.outputs import Outputs, stamp_ns
 from rgbt_tracker_ros.nodes.pairing import JUMP, Match
 from rgbt_tracker_ros.nodes.parameters import ParameterError, Parameters
-from rgbt_tracker_ros.nodes.recorder_infos import InfoInput
 from rgbt_tracker_ros.nodes.reload import EXPECTED, Reloader, Verdict
 from rgbt_tracker_ros.nodes.ring import PairRing
 from rgbt_tracker_ros.nodes.session import Session

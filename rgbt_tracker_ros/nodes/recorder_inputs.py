@@ -11,11 +11,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from rgbt_tracker_ros.data.image_messages import ImageError
 from rgbt_tracker_ros.msg import Track
+from rgbt_tracker_ros.nodes.camera_infos import KIND, InfoInput
 from rgbt_tracker_ros.nodes.inputs import CameraInputs, transport_of
 from rgbt_tracker_ros.nodes.notices import Notices
 from rgbt_tracker_ros.nodes.pairing import STREAMS, Match, PairingSettings
 from rgbt_tracker_ros.nodes.qos import ImageInput
-from rgbt_tracker_ros.nodes.recorder_infos import KIND, InfoInput
 from rgbt_tracker_ros.nodes.recorder_pairing import PatientMatcher
 from rgbt_tracker_ros.nodes.recorder_parameters import RecorderParameters
 from rgbt_tracker_ros.recording.raw_images import (
